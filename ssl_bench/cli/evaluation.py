@@ -1,0 +1,233 @@
+"""What the commands that evaluate share: their options, and the way to a request."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssl_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from ssl_bench.results.record import Record
+    from ssl_bench.suite import Plan, Request
+
+
+def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which backbone, and how its file is read."""
+    group = parser.add_argument_group("backbone")
+    group.add_argument(
+        "--pretrain",
+        metavar="CKPT",
+        help="checkpoint file, directory with epoch_*.pth (the newest whole one), or "
+        "'none' for random initialisation; without it: the bundled backbone",
+    )
+    group.add_argument(
+        "--arch", help="architecture, as in resnet50 or vit_small_patch16_224"
+    )
+    group.add_argument(
+        "--encoder",
+        choices=("online", "ema"),
+        help="which copy, where a checkpoint holds two (default: the producer's own)",
+    )
+    group.add_argument("--format", help="checkpoint layout, instead of finding it")
+    group.add_argument("--prefix", help="take the keys below this prefix")
+    group.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="load what is there; such a record never reaches a table",
+    )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which images, and how features are extracted."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataset", metavar="NAME", help="name of the data set")
+    group.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="where it is (default: below $SSL_BENCH_DATA or data/)",
+    )
+    group.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="at most N images of a split, class-balanced; never reaches a table",
+    )
+    group.add_argument(
+        "--on-bad-image",
+        choices=("error", "skip"),
+        default="error",
+        help="what to do with an unreadable image (default: error)",
+    )
+    group.add_argument(
+        "--verify-data",
+        action="store_true",
+        help="hash the images' contents into the record",
+    )
+    group = parser.add_argument_group("extraction")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    group.add_argument(
+        "--dtype",
+        choices=("fp32", "bf16", "fp16"),
+        default="fp32",
+        help="precision of the forward pass (default: fp32)",
+    )
+    group.add_argument("--batch-size", type=int, default=64, metavar="N")
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="processes that decode images"
+    )
+    group.add_argument("--seed", type=int, default=0)
+
+
+def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that runs a protocol."""
+    parser.add_argument(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="config by name or path (default: the one that fits the data set)",
+    )
+    add_backbone_arguments(parser)
+    add_data_arguments(parser)
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="given features instead of a backbone: {train,test}_features.npy and "
+        "{train,test}_targets.npy",
+    )
+    group.add_argument("--name", help="the model's name in records and tables")
+    group.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="where records are kept (default: results)",
+    )
+    group.add_argument(
+        "--work-dir",
+        type=Path,
+        metavar="DIR",
+        help="leave the resolved config and a copy of the record here",
+    )
+    group.add_argument(
+        "--rerun", action="store_true", help="run again although it is finished"
+    )
+    group.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        help="override config fields, as in settings.topk=10,20",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what would be run, and stop"
+    )
+    group.add_argument(
+        "--json", action="store_true", help="the record as JSON on stdout"
+    )
+
+
+def to_extraction(args: argparse.Namespace) -> Any:
+    """Return the extraction that the options describe."""
+    from ssl_bench.features import Extraction
+
+    return Extraction(
+        device=args.device,
+        dtype=args.dtype,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        on_bad_image=args.on_bad_image,
+    )
+
+
+def to_request(args: argparse.Namespace) -> Request:
+    """Return the request that the options describe."""
+    from ssl_bench.config import parse_options
+    from ssl_bench.suite import Request
+
+    if args.features is not None and (args.data_root or args.limit):
+        raise UsageError("--features has no images: leave out --data-root and --limit")
+    return Request(
+        pretrain=args.pretrain,
+        config=args.config,
+        arch=args.arch,
+        name=args.name,
+        dataset=args.dataset,
+        data_root=args.data_root,
+        features=args.features,
+        work_dir=args.work_dir,
+        results=args.results,
+        extraction=to_extraction(args),
+        seed=args.seed,
+        limit=args.limit,
+        encoder=args.encoder,
+        layout=args.format,
+        prefix=args.prefix,
+        allow_partial=args.allow_partial,
+        verify_data=args.verify_data,
+        rerun=args.rerun,
+        options=parse_options(args.cfg_options),
+    )
+
+
+def run_protocol(args: argparse.Namespace, protocol: str) -> int:
+    """Plan and run one protocol, and print what it found."""
+    from ssl_bench import suite
+
+    request = to_request(args)
+    plan = suite.plan_evaluation(request, protocol)
+    suite.say_defaults(request, plan)
+    if args.dry_run:
+        print(describe(request, plan))
+        return 0
+    record = suite.run_request(request, plan)
+    if args.json:
+        print(json.dumps(record.to_json(), indent=2))
+    else:
+        print(summary(record))
+    return 0
+
+
+def describe(request: Request, plan: Plan) -> str:
+    """Say what an evaluation would do."""
+    from ssl_bench import suite
+
+    identity = suite.identify(request, plan)
+    splits = ", ".join(f"{s.split} {len(s)}" for s in plan.dataset.values())
+    lines = [
+        f"model     {plan.name} ({identity.arch})",
+        f"protocol  {identity.protocol} version {identity.version}",
+        f"config    {plan.config_name}",
+        f"data      {plan.dataset_name}: {splits or 'given features'}",
+        f"settings  {json.dumps(identity.settings)}",
+        f"key       {identity.key()}",
+    ]
+    return "\n".join(lines)
+
+
+def summary(record: Record) -> str:
+    """Return the metrics of one record as a markdown table."""
+    from ssl_bench.metrics import metric_interval
+
+    lines = [
+        f"{record.name} on {record.dataset['name']} "
+        f"({record.identity.protocol}, {record.identity.arch})",
+        "",
+        "| metric | value | 95 % interval | images |",
+        "|:--|--:|:-:|--:|",
+    ]
+    for metric in record.metrics:
+        low, high = metric_interval(metric.value, metric.count)
+        lines.append(
+            f"| {metric.name} | {metric.value:.2f} | {low:.2f} to {high:.2f} "
+            f"| {metric.count} |"
+        )
+    for warning in record.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return "\n".join(lines)

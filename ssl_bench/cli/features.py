@@ -1,0 +1,100 @@
+"""``ssl-bench features``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ssl_bench.cli.evaluation import (
+    add_backbone_arguments,
+    add_data_arguments,
+    to_extraction,
+)
+
+HELP = """\
+write features as plain .npy files
+
+OUT gets {train,test}_features.npy (N x D float32) and {train,test}_targets.npy; with
+several taps each has a folder of its own.
+
+examples:
+  ssl-bench features OUT --pretrain ckpt.pth --dataset imagenet
+  ssl-bench features OUT --pretrain ckpt.pth --dataset folder --data-root photos \\
+      --cfg-options taps=layer3,layer4
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of extraction."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
+    add_backbone_arguments(parser)
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        help="taps=layer3,layer4 (default: final), transform=NAME",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="what was written, as JSON on stdout"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extract both splits and write the files."""
+    from ssl_bench import suite
+    from ssl_bench.config import options_config, parse_options
+    from ssl_bench.data import transforms
+    from ssl_bench.errors import ConfigError, unknown
+    from ssl_bench.features import extract_features, write_folder
+
+    options = options_config(parse_options(args.cfg_options))
+    known = ("taps", "transform", "backbone", "custom_imports")
+    complaints = [unknown("option", key, known) for key in options if key not in known]
+    if "transform" in options:
+        complaints += transforms.complaints(options["transform"])
+    if complaints:
+        raise ConfigError(complaints)
+    taps = options.get("taps", ["final"])
+    request = suite.Request(
+        pretrain=args.pretrain,
+        arch=args.arch,
+        encoder=args.encoder,
+        layout=args.format,
+        prefix=args.prefix,
+        allow_partial=args.allow_partial,
+        seed=args.seed,
+        options=options,
+    )
+    name = args.dataset or suite.BUNDLED_DATASET
+    if args.dataset is None and args.pretrain is not None:
+        name = "imagenet"
+    backbone = suite.open_backbone(request, options)
+    splits = suite.open_splits(name, args.data_root, args.limit, args.seed)
+    transform = options.get("transform")
+    taken = {
+        role: extract_features(
+            backbone,
+            split,
+            taps if isinstance(taps, list) else [taps],
+            transform=None if transform is None else transforms.resolve(transform),
+            extraction=to_extraction(args),
+        )
+        for role, split in splits.items()
+    }
+    written = write_folder(args.out, taken)
+    if args.json:
+        shapes = {
+            str(path.relative_to(args.out)): list(features.feats_ND.shape)
+            for path, features in zip(
+                written[::2],
+                [f for r in taken.values() for f in r.values()],
+                strict=True,
+            )
+        }
+        print(json.dumps(shapes, indent=2))
+    else:
+        print("\n".join(str(path) for path in written))
+    return 0

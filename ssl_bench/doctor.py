@@ -1,0 +1,180 @@
+"""What is installed, what works, what is missing, and the line to type for it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import ssl_bench
+from ssl_bench import data
+from ssl_bench.data.roots import cache_dir, find_root
+from ssl_bench.errors import BenchError
+from ssl_bench.suite.facts import installed_version
+
+SHARED_NAMES = ("faiss", "mmengine", "cv2", "mmcv", "mmdet", "mmseg")
+"""Import names that more than one distribution provides."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Hold one line of the report.
+
+    Attributes:
+        subject: what was looked at.
+        state: what was found.
+        ok: False where something the user may want does not work.
+        advice: the line to type, or empty.
+    """
+
+    subject: str
+    state: str
+    ok: bool = True
+    advice: str = ""
+
+
+def examine(data_root: Path | None = None) -> list[Finding]:
+    """Look at the installation.
+
+    Args:
+        data_root: where to look for data sets, besides the usual places.
+
+    Returns:
+        Findings in the order in which to read them.
+    """
+    return [
+        Finding("ssl_bench", ssl_bench.__version__),
+        Finding("python", platform.python_version()),
+        *_libraries(),
+        *_owners(),
+        _device(),
+        _bf16(),
+        _faiss(),
+        _cache(),
+        *_data_sets(data_root),
+    ]
+
+
+def _libraries() -> list[Finding]:
+    found = []
+    for module, name in (
+        ("torch", "torch"),
+        ("torchvision", "torchvision"),
+        ("mmengine", "onedl-mmengine"),
+        ("timm", "timm"),
+        ("sklearn", "scikit-learn"),
+        ("pandas", "pandas"),
+        ("safetensors", "safetensors"),
+    ):
+        problem = _import_problem(module)
+        found.append(
+            Finding(
+                name,
+                problem or installed_version(name) or installed_version(module) or "?",
+                ok=not problem,
+                advice=f"pip install --force-reinstall {name}" if problem else "",
+            )
+        )
+    return found
+
+
+def _import_problem(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        return f"does not import: {type(error).__name__}: {error}"
+    return ""
+
+
+def _owners() -> list[Finding]:
+    """Find import names that two distributions own: they overwrite each other."""
+    owners = packages_distributions()
+    found = []
+    for name in SHARED_NAMES:
+        names = sorted(set(owners.get(name, ())))
+        if len(names) > 1:
+            found.append(
+                Finding(
+                    name,
+                    f"owned by {' and '.join(names)}, which overwrite each other",
+                    ok=False,
+                    advice=f"pip uninstall -y {' '.join(names)} && "
+                    f"pip install {names[0]}",
+                )
+            )
+    return found
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [
+            torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())
+        ]
+        return Finding("devices", f"cpu, {len(names)} GPU: {', '.join(names)}")
+    cores = len(os.sched_getaffinity(0))
+    return Finding("devices", f"cpu, {cores} cores, {torch.get_num_threads()} threads")
+
+
+def _bf16() -> Finding:
+    flags = cpu_bf16_instructions()
+    if flags:
+        return Finding("bf16 on the cpu", f"{', '.join(flags)}: --dtype bf16 is fast")
+    return Finding(
+        "bf16 on the cpu", "no instructions: --dtype bf16 is slower than fp32"
+    )
+
+
+def cpu_bf16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Return the names of the CPU's bf16 instruction sets, as Linux calls them."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    line = next((row for row in text.splitlines() if row.startswith("flags")), "")
+    return [name for name in ("avx512_bf16", "amx_bf16") if name in line.split()]
+
+
+def _faiss() -> Finding:
+    try:
+        import faiss
+    except ImportError as error:
+        return Finding(
+            "faiss",
+            f"not installed ({error}); k-NN uses torch",
+            ok=False,
+            advice="pip install 'ssl-bench[cpu]'  (or 'ssl-bench[gpu]', never both)",
+        )
+    gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
+    kind = f"GPU build, {gpus} GPUs" if gpus else "CPU build"
+    return Finding(
+        "faiss", f"{faiss.__version__}, {kind}, {faiss.get_compile_options()}"
+    )
+
+
+def _cache() -> Finding:
+    folder = cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    advice = "" if writable else "export SSL_BENCH_CACHE=/a/folder/you/may/write"
+    state = str(folder) if writable else f"{folder} cannot be written"
+    return Finding("feature cache", state, ok=writable, advice=advice)
+
+
+def _data_sets(data_root: Path | None) -> list[Finding]:
+    found = []
+    for name in data.names():
+        locate: Callable[[], Path] = lambda name=name: find_root(name, data_root)  # noqa: E731
+        try:
+            found.append(Finding(f"data set {name}", str(locate())))
+        except BenchError as error:
+            found.append(Finding(f"data set {name}", "not found", advice=str(error)))
+    return found

@@ -1,0 +1,326 @@
+"""Run a backbone over a data set once and keep what comes out at every tap asked for.
+
+Legend of axes: B batch, C channels, H height, W width, N images, D dimensions.
+
+A batch holds the same images whatever happened before: batch b is images b * B to
+(b + 1) * B of the data set. Whole batches make a shard, and shards are what a killed
+run keeps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ssl_bench.backbones import Backbone
+from ssl_bench.config import plain
+from ssl_bench.data import ImageDataset, transforms
+from ssl_bench.data.loading import loader
+from ssl_bench.data.roots import cache_dir
+from ssl_bench.errors import BenchError, DataError, FeatureError, UsageError, unknown
+from ssl_bench.features.features import Features
+from ssl_bench.features.store import STORE_VERSION, FeatureStore, ShardWriter
+from ssl_bench.pooling import pool, pooling_kind
+from ssl_bench.progress import progress
+from ssl_bench.results.record import digest
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_SHARD_IMAGES = 512
+_FEW_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Say how features are extracted; of these only ``dtype`` can move a number.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: precision of the forward pass; features are kept in float32.
+        batch_size: images in one forward pass.
+        workers: processes that decode images; None chooses by cores and images.
+        on_bad_image: ``error``, or ``skip`` to leave unreadable images out and count
+            them.
+    """
+
+    device: str = "auto"
+    dtype: str = "fp32"
+    batch_size: int = 64
+    workers: int | None = None
+    on_bad_image: str = "error"
+
+    def complaints(self) -> list[str]:
+        """Return what is wrong with these values."""
+        found = []
+        if self.dtype not in DTYPES:
+            found.append(unknown("dtype", self.dtype, DTYPES))
+        if self.batch_size < 1:
+            found.append(f"batch size {self.batch_size} is not 1 or more")
+        if self.workers is not None and self.workers < 0:
+            found.append(f"workers {self.workers} is not 0 or more")
+        if self.on_bad_image not in ("error", "skip"):
+            found.append(
+                unknown("bad-image rule", self.on_bad_image, ("error", "skip"))
+            )
+        return found
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called ``name``; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        BenchError: when the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"unknown device {name!r}; use auto, cpu, cuda or cuda:0"
+        ) from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise BenchError(
+                f"device {name} is not here: {count} GPUs are usable; pass --device "
+                "cpu, or look at ssl-bench doctor"
+            )
+    elif device.type != "cpu":
+        raise UsageError(f"device {name!r} is not supported; use auto, cpu or cuda")
+    return device
+
+
+def feature_key(
+    backbone: Backbone,
+    dataset: ImageDataset,
+    tap: str,
+    transform: Sequence[Mapping[str, Any]],
+    dtype: str,
+    data_fingerprint: str,
+) -> str:
+    """Return the digest of everything that features depend on."""
+    return digest(
+        {
+            "store": STORE_VERSION,
+            "weights": backbone.fingerprint,
+            "arch": backbone.arch,
+            "tap": tap,
+            "pooling": pooling_kind(backbone, tap),
+            "data": data_fingerprint,
+            "dataset": dataset.name,
+            "split": dataset.split,
+            "transform": transform_facts(backbone, transform),
+            "dtype": dtype,
+        }
+    )[:32]
+
+
+def transform_facts(
+    backbone: Backbone, transform: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what is done to an image before the backbone sees it, for the record."""
+    return {
+        "operations": plain(list(transform)),
+        "mean": list(backbone.input.mean),
+        "std": list(backbone.input.std),
+    }
+
+
+def extract_features(
+    backbone: Backbone,
+    dataset: ImageDataset,
+    taps: Sequence[str] = ("final",),
+    *,
+    transform: str | Sequence[Mapping[str, Any]] | None = None,
+    extraction: Extraction | None = None,
+    store: FeatureStore | None = None,
+) -> dict[str, Features]:
+    """Extract the features of one split at several taps in one pass.
+
+    Args:
+        backbone: from `load_backbone`; it is copied and optimised, never changed.
+        dataset: one split, from ``ssl_bench.data.open_dataset``.
+        taps: names out of ``backbone.dims``.
+        transform: a named transform or a list of ``dict(type=...)``; the data set's own
+            test transform by default.
+        extraction: device, precision, batch and workers.
+        store: where features are kept; below ``$SSL_BENCH_CACHE`` by default.
+
+    Returns:
+        Features by tap: float32, (N, D), memory-mapped, one row an image in the order
+        of the data set. Features that the store has already are not computed again.
+
+    Raises:
+        BenchError: for an unknown tap, device or transform, an unreadable image, or a
+            backbone that gives NaN.
+    """
+    how = extraction or Extraction()
+    if how.complaints():
+        raise BenchError("; ".join(how.complaints()))
+    for tap in taps:
+        if tap not in backbone.dims:
+            raise BenchError(unknown(f"tap of {backbone.arch}", tap, backbone.dims))
+    chosen = (
+        transforms.default_spec(dataset.transform_name, backbone.input.size)
+        if transform is None
+        else transforms.resolve(transform)
+    )
+    kept = store or FeatureStore(cache_dir())
+    data_fingerprint = dataset.fingerprint()
+    keys = {
+        tap: feature_key(backbone, dataset, tap, chosen, how.dtype, data_fingerprint)
+        for tap in taps
+    }
+    missing = [tap for tap in taps if kept.get(keys[tap]) is None]
+    if missing:
+        with kept.locked([keys[tap] for tap in missing]):
+            # Another process may have finished while this one waited for the lock.
+            todo = {t: keys[t] for t in missing if kept.get(keys[t]) is None}
+            if todo:
+                _extract(backbone, dataset, todo, chosen, how, kept)
+    return {tap: _kept(kept, keys[tap], how) for tap in taps}
+
+
+def _kept(store: FeatureStore, key: str, how: Extraction) -> Features:
+    features = store.get(key)
+    if features is None:
+        raise FeatureError(f"features {key} vanished from {store.root}; run again")
+    if features.skipped and how.on_bad_image == "error":
+        name, reason = next(iter(features.skipped.items()))
+        raise DataError(
+            f"{len(features.skipped)} images cannot be read, first {name}: {reason}; "
+            "repair or remove them, or pass --on-bad-image skip"
+        )
+    return features
+
+
+def _extract(
+    backbone: Backbone,
+    dataset: ImageDataset,
+    keys: Mapping[str, str],
+    transform: Sequence[Mapping[str, Any]],
+    how: Extraction,
+    store: FeatureStore,
+) -> None:
+    """Compute what is missing of ``keys`` (tap -> key), shard by shard."""
+    device = resolve_device(how.device)
+    total = len(dataset)
+    batches = [
+        range(start, min(start + how.batch_size, total))
+        for start in range(0, total, how.batch_size)
+    ]
+    per_shard = max(1, _SHARD_IMAGES // how.batch_size)
+    shards = [batches[i : i + per_shard] for i in range(0, len(batches), per_shard)]
+    plan = {"images": total, "batch_size": how.batch_size, "per_shard": per_shard}
+    writers = {tap: store.writer(key, plan) for tap, key in keys.items()}
+    todo = [
+        number
+        for number in range(len(shards))
+        if not all(writer.has(number) for writer in writers.values())
+    ]
+    if todo:
+        wanted = [list(batch) for number in todo for batch in shards[number]]
+        done = total - sum(len(batch) for batch in wanted)
+        model = backbone.for_inference(DTYPES[how.dtype], device)
+        feed = loader(
+            dataset,
+            transforms.build(transform),
+            wanted,
+            workers=_workers(how, total - done, device),
+            on_bad_image=how.on_bad_image,
+            pin_memory=device.type == "cuda",
+        )
+        runner = _Runner(model, backbone, tuple(keys), DTYPES[how.dtype], device)
+        what = f"{backbone.arch} on {dataset.name} {dataset.split}"
+        with progress(what, total, done) as advance:
+            stream = iter(feed)
+            for number in todo:
+                _write_shard(
+                    number, len(shards[number]), stream, runner, writers, advance
+                )
+    for tap, writer in writers.items():
+        writer.finish(
+            len(shards),
+            dataset.targets,
+            {
+                "tap": tap,
+                "pooling": pooling_kind(backbone, tap),
+                "dataset": dataset.name,
+                "split": dataset.split,
+                "classes": list(dataset.classes),
+                "samples": dataset.samples,
+            },
+        )
+
+
+def _write_shard(
+    number: int,
+    batches: int,
+    stream: Any,
+    runner: _Runner,
+    writers: Mapping[str, ShardWriter],
+    advance: Any,
+) -> None:
+    rows: dict[str, list[NDArray[np.float32]]] = {tap: [] for tap in writers}
+    skipped: dict[int, str] = {}
+    for _ in range(batches):
+        batch = next(stream)
+        skipped.update(dict(batch.bad))
+        if len(batch.indices):
+            for tap, feats_BD in runner(batch.images_BCHW).items():
+                rows[tap].append(feats_BD)
+        advance(len(batch.indices) + len(batch.bad))
+    for tap, writer in writers.items():
+        block_ND = (
+            np.concatenate(rows[tap]) if rows[tap] else np.zeros((0, 0), np.float32)
+        )
+        writer.write(number, block_ND, skipped)
+
+
+class _Runner:
+    """Turn a batch of bytes into pooled features at every tap."""
+
+    def __init__(
+        self,
+        model: Backbone,
+        backbone: Backbone,
+        taps: tuple[str, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.model, self.backbone, self.taps = model, backbone, taps
+        self.dtype, self.device = dtype, device
+        shape = (1, -1, 1, 1)
+        self.mean = torch.tensor(backbone.input.mean, device=device).view(shape) * 255
+        self.std = torch.tensor(backbone.input.std, device=device).view(shape) * 255
+
+    def __call__(self, images_BCHW: torch.Tensor) -> dict[str, NDArray[np.float32]]:
+        with torch.inference_mode():
+            images = images_BCHW.to(self.device, non_blocking=True).float()
+            images = ((images - self.mean) / self.std).to(
+                self.dtype, memory_format=torch.channels_last
+            )
+            outputs = self.model.forward_taps(images, self.taps)
+            return {
+                tap: pool(outputs[tap], pooling_kind(self.backbone, tap), self.backbone)
+                .float()
+                .cpu()
+                .numpy()
+                for tap in self.taps
+            }
+
+
+def _workers(how: Extraction, images: int, device: torch.device) -> int:
+    if how.workers is not None:
+        return how.workers
+    cores = len(os.sched_getaffinity(0))
+    if images <= _FEW_IMAGES:
+        return 0
+    return min(cores, 16 if device.type == "cuda" else 4)

@@ -1,0 +1,188 @@
+"""Features on disk: whole or not at all, extracted once, resumed where they stopped.
+
+Under the store's root each key has
+
+    <key>/           features.npy, targets.npy, meta.json     existence means complete
+    <key>.partial/   plan.json, shard-00000.npy + .json ...   while it is being written
+    <key>.lock       held by the process that writes
+
+A shard is written beside its name, synced and renamed; the finished folder appears by
+one rename. The lock is the kernel's (flock), so it ends with its process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_bench.errors import FeatureError
+from ssl_bench.features.features import Features
+from ssl_bench.files import atomic_write, atomic_write_text, sync_dir
+from ssl_bench.progress import note
+
+STORE_VERSION = 1
+"""Part of every key: features written by another layout are never read as ours."""
+
+
+class FeatureStore:
+    """Keep features under a folder, one sub-folder a key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "features"
+
+    def path(self, key: str) -> Path:
+        """Return the folder that holds the finished features of ``key``."""
+        return self.root / key
+
+    def get(self, key: str) -> Features | None:
+        """Return the finished features of ``key``, memory-mapped, or None.
+
+        Raises:
+            FeatureError: when the finished folder is damaged.
+        """
+        folder = self.path(key)
+        if not folder.is_dir():
+            return None
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            feats_ND = np.load(folder / "features.npy", mmap_mode="r")
+            targets = np.load(folder / "targets.npy")
+            return Features(
+                feats_ND=feats_ND,
+                targets=targets,
+                tap=meta["tap"],
+                pooling=meta["pooling"],
+                dataset=meta["dataset"],
+                split=meta["split"],
+                fingerprint=key,
+                classes=tuple(meta["classes"]),
+                skipped=meta["skipped"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FeatureError(
+                f"cached features {folder} are damaged ({error}); remove that folder "
+                "and run again"
+            ) from error
+
+    @contextmanager
+    def locked(self, keys: Sequence[str]) -> Iterator[None]:
+        """Hold the locks of ``keys``; wait, and say so, while another process has one.
+
+        They are taken in sorted order, so that two processes never wait for each other.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            for key in sorted(keys):
+                file = stack.enter_context((self.root / f"{key}.lock").open("w"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    note("waiting for another process that extracts the same features")
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def writer(self, key: str, plan: Mapping[str, Any]) -> ShardWriter:
+        """Return the writer of ``key``; its lock must be held.
+
+        Args:
+            key: what is being extracted.
+            plan: how it is cut into shards; shards of another plan are dropped.
+        """
+        return ShardWriter(self.path(key), plan)
+
+
+class ShardWriter:
+    """Write the shards of one key and put them together at the end."""
+
+    def __init__(self, final: Path, plan: Mapping[str, Any]) -> None:
+        self.final = final
+        self.folder = final.with_name(final.name + ".partial")
+        text = json.dumps(plan, sort_keys=True)
+        plan_file = self.folder / "plan.json"
+        if self.folder.exists() and (
+            not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != text
+        ):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not plan_file.exists():
+            atomic_write_text(plan_file, text)
+
+    def _shard(self, number: int) -> Path:
+        return self.folder / f"shard-{number:06d}.npy"
+
+    def has(self, number: int) -> bool:
+        """Whether the shard is there, whole."""
+        return self._shard(number).with_suffix(".json").exists()
+
+    def write(
+        self, number: int, feats_ND: NDArray[np.float32], skipped: Mapping[int, str]
+    ) -> None:
+        """Write one shard.
+
+        Args:
+            number: its place, from 0.
+            feats_ND: the rows of the images that could be read, in order.
+            skipped: index in the data set and reason for each that could not.
+        """
+        path = self._shard(number)
+        with atomic_write(path) as beside, beside.open("wb") as file:
+            np.save(file, np.ascontiguousarray(feats_ND, dtype=np.float32))
+        notes = {str(index): reason for index, reason in skipped.items()}
+        atomic_write_text(path.with_suffix(".json"), json.dumps(notes))
+
+    def finish(
+        self, shards: int, targets: NDArray[Any], meta: Mapping[str, Any]
+    ) -> None:
+        """Join the shards and let the finished folder appear.
+
+        Args:
+            shards: how many there are.
+            targets: (N,) or (N, C) of every image, also of those that were skipped.
+            meta: tap, pooling, dataset, split, classes and sample names.
+        """
+        skipped: dict[int, str] = {}
+        for number in range(shards):
+            path = self._shard(number).with_suffix(".json")
+            notes = json.loads(path.read_text(encoding="utf-8"))
+            skipped.update({int(index): reason for index, reason in notes.items()})
+        kept = np.setdiff1d(np.arange(len(targets)), list(skipped), assume_unique=True)
+        names = meta["samples"]
+        described = {key: value for key, value in meta.items() if key != "samples"}
+        described["skipped"] = {names[i]: skipped[i] for i in sorted(skipped)}
+
+        whole = self.final.with_name(self.final.name + ".whole")
+        shutil.rmtree(whole, ignore_errors=True)
+        whole.mkdir()
+        self._join(whole / "features.npy", shards, len(kept))
+        with atomic_write(whole / "targets.npy") as beside, beside.open("wb") as file:
+            np.save(file, targets[kept])
+        atomic_write_text(whole / "meta.json", json.dumps(described))
+        whole.rename(self.final)
+        sync_dir(self.final.parent)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the shards; the finished folder, where there is one, stays."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _join(self, out: Path, shards: int, rows: int) -> None:
+        blocks = [np.load(self._shard(n), mmap_mode="r").shape for n in range(shards)]
+        if sum(shape[0] for shape in blocks) != rows:
+            raise FeatureError(
+                f"{sum(shape[0] for shape in blocks)} feature rows for {rows} images "
+                f"in {self.folder}; remove that folder and run again"
+            )
+        dims = next((shape[1] for shape in blocks if shape[0]), 0)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dims)}
+        with atomic_write(out) as beside, beside.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for number in range(shards):
+                file.write(np.load(self._shard(number)).tobytes())

@@ -1,0 +1,209 @@
+"""One checkpoint, several protocols, one record each.
+
+Read `evaluate` first: it is the whole way from a request to records.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from ssl_bench.config import keyed_settings
+from ssl_bench.data.roots import cache_dir
+from ssl_bench.features import FeatureStore, transform_facts
+from ssl_bench.files import atomic_write_text
+from ssl_bench.progress import note
+from ssl_bench.protocols import Outcome, Trial
+from ssl_bench.results.record import Identity, Record
+from ssl_bench.results.store import RecordStore, safe_name
+from ssl_bench.suite.facts import code_facts, environment_facts
+from ssl_bench.suite.request import (
+    BUNDLED_DATASET,
+    Plan,
+    Request,
+    open_backbone,
+    open_splits,
+    plan_evaluation,
+    say_defaults,
+)
+
+__all__ = [
+    "BUNDLED_DATASET",
+    "Plan",
+    "Request",
+    "evaluate",
+    "identify",
+    "open_backbone",
+    "open_splits",
+    "plan_evaluation",
+    "run_request",
+    "say_defaults",
+]
+
+
+def evaluate(
+    pretrain: str | None = None,
+    protocols: str | Iterable[str] = ("knn",),
+    **request: Any,
+) -> list[Record]:
+    """Evaluate one backbone under one or several protocols.
+
+    Args:
+        pretrain: a checkpoint file, a directory of ``epoch_*.pth``, ``none`` for random
+            initialisation (then ``arch`` is needed), or None for the bundled backbone.
+        protocols: names, as in ``("knn",)``.
+        **request: any field of `Request`: ``dataset``, ``data_root``, ``features``,
+            ``config``, ``options``, ``limit``, ``seed``, ``extraction`` ...
+
+    Returns:
+        One record per protocol. A finished evaluation is not run again: its record is
+        returned.
+
+    Raises:
+        BenchError: for whatever the user has to mend.
+    """
+    names = [protocols] if isinstance(protocols, str) else list(protocols)
+    asked = Request(pretrain=pretrain, **request)
+    records: list[Record] = []
+    backbone = None
+    for name in names:
+        plan = plan_evaluation(asked, name, backbone)
+        backbone = plan.backbone
+        say_defaults(asked, plan)
+        records.append(run_request(asked, plan))
+    return records
+
+
+def run_request(request: Request, plan: Plan) -> Record:
+    """Run one planned evaluation, or return the record that it already has."""
+    store = RecordStore(request.results)
+    identity = identify(request, plan)
+    evaluation = safe_name(f"{plan.protocol.PROTOCOL}_{plan.dataset_name}")
+    finished = store.find(identity.key(), name=plan.name, evaluation=evaluation)
+    if finished is not None and not request.rerun:
+        note(f"already evaluated on {finished.started}: {store.path(finished)}")
+        return finished
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    clock = time.monotonic()
+    trial = Trial(
+        name=plan.name,
+        backbone=plan.backbone,
+        config=plan.config,
+        settings=plan.settings,
+        dataset=plan.dataset,
+        given=plan.given,
+        transform=plan.transform,
+        seed=request.seed,
+        extraction=request.extraction,
+        store=FeatureStore(cache_dir()),
+        work_dir=request.work_dir,
+        limit=request.limit,
+    )
+    outcome: Outcome = plan.protocol.run(trial)
+    record = Record(
+        identity=identity,
+        name=plan.name,
+        evaluation=evaluation,
+        checkpoint=_checkpoint_facts(plan),
+        dataset=_dataset_facts(request, plan, outcome),
+        selection=outcome.selection,
+        metrics=outcome.metrics,
+        code=code_facts(),
+        environment={
+            **environment_facts(request.extraction),
+            **outcome.facts,
+        },
+        started=started,
+        seconds=round(time.monotonic() - clock, 3),
+        config=plan.config_name,
+        warnings=(*_load_warnings(plan), *outcome.warnings),
+    )
+    path = store.add_rerun(record) if finished is not None else store.add(record)
+    if path is None:
+        note("the same values as before: no second record")
+    else:
+        note(f"record: {path}")
+    if request.work_dir is not None:
+        _leave(request, plan, record)
+    return record
+
+
+def identify(request: Request, plan: Plan) -> Identity:
+    """Collect every input that can move the number."""
+    backbone = plan.backbone
+    if backbone is None:
+        parts = {role: features.fingerprint for role, features in plan.given.items()}
+        weights, arch, encoder = "given", "given", "none"
+        transform: dict[str, Any] = {}
+    else:
+        parts = {split.split: split.fingerprint() for split in plan.dataset.values()}
+        weights, arch = backbone.fingerprint, backbone.arch
+        encoder = backbone.weights.encoder if backbone.weights else "none"
+        transform = transform_facts(backbone, plan.transform)
+    return Identity(
+        weights=weights,
+        arch=arch,
+        encoder=encoder,
+        protocol=plan.protocol.PROTOCOL,
+        version=plan.protocol.VERSION,
+        settings=keyed_settings(plan.settings),
+        data=parts,
+        transform=transform,
+        dtype="fp32" if backbone is None else request.extraction.dtype,
+        seed=request.seed,
+        limit=request.limit,
+    )
+
+
+def _checkpoint_facts(plan: Plan) -> dict[str, Any]:
+    weights = plan.backbone.weights if plan.backbone is not None else None
+    if weights is None:
+        return {"source": "none", "sha256": None, "layout": None, "encoder": "none"}
+    return {
+        "source": weights.source,
+        "sha256": weights.sha256,
+        "layout": weights.layout,
+        "encoder": weights.encoder,
+        "partial": weights.partial,
+        "matched": weights.coverage.matched,
+        "missing": list(weights.coverage.missing),
+        "dropped": {rule: len(keys) for rule, keys in weights.coverage.dropped.items()},
+    }
+
+
+def _dataset_facts(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    first = next(iter(plan.dataset.values()), None)
+    facts: dict[str, Any] = {
+        "name": plan.dataset_name,
+        "counts": dict(outcome.counts),
+        "skipped": dict(outcome.skipped),
+        "bundled": first is not None and first.bundled,
+        "given": first is None,
+    }
+    if request.verify_data:
+        facts["contents"] = {
+            split.split: split.fingerprint(contents=True)
+            for split in plan.dataset.values()
+        }
+    return facts
+
+
+def _load_warnings(plan: Plan) -> tuple[str, ...]:
+    weights = plan.backbone.weights if plan.backbone is not None else None
+    if weights is None or not weights.partial:
+        return ()
+    return (f"loaded in part: {len(weights.coverage.missing)} tensors are missing",)
+
+
+def _leave(request: Request, plan: Plan, record: Record) -> None:
+    """Leave the resolved config and a copy of the record in the work dir."""
+    assert request.work_dir is not None
+    request.work_dir.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(
+        request.work_dir / f"{plan.config_name}.py", plan.config.pretty_text
+    )
+    text = json.dumps(record.to_json(), indent=2)
+    atomic_write_text(request.work_dir / f"{record.key}.json", text + "\n")

@@ -1,0 +1,287 @@
+"""From what the user asked for to what will be run: every choice made and said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ssl_bench import data
+from ssl_bench.backbones import Backbone
+from ssl_bench.checkpoints import load_backbone, resolve
+from ssl_bench.config import (
+    build_settings,
+    config_names,
+    find_config,
+    key_complaints,
+    read_config,
+)
+from ssl_bench.data import ImageDataset, transforms
+from ssl_bench.errors import BenchError, ConfigError, UsageError, unknown
+from ssl_bench.features import ROLES, Extraction, Features, read_folder
+from ssl_bench.progress import note
+from ssl_bench.protocols import get_protocol
+from ssl_bench.resources import find_dir
+
+BUNDLED_MODEL = "digit-scenes_resnet18-w24"
+BUNDLED_DATASET = "digit-scenes"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Hold what the user asked for, before anything is looked up.
+
+    Attributes:
+        pretrain: a checkpoint, a directory of ``epoch_*.pth``, ``none`` for random
+            initialisation, or None for the bundled backbone.
+        config: path or bare name of a config; None chooses the fitting one.
+        dataset: name of the data set; None takes the protocol's own.
+        data_root: where it is; None looks below ``$SSL_BENCH_DATA`` and ``data/``.
+        features: folder of given features, instead of a backbone.
+        options: overrides of config fields, dotted.
+    """
+
+    pretrain: str | None = None
+    config: str | None = None
+    arch: str | None = None
+    name: str | None = None
+    dataset: str | None = None
+    data_root: Path | None = None
+    features: Path | None = None
+    work_dir: Path | None = None
+    results: Path = Path("results")
+    extraction: Extraction = field(default_factory=Extraction)
+    seed: int = 0
+    limit: int | None = None
+    encoder: str | None = None
+    layout: str | None = None
+    prefix: str | None = None
+    allow_partial: bool = False
+    verify_data: bool = False
+    rerun: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Hold one evaluation with every choice made.
+
+    Attributes:
+        protocol: its module.
+        config_name: the config in use.
+        dataset_name: of the data set, or a label for given features.
+        dataset: one split per role; empty with given features.
+    """
+
+    protocol: ModuleType
+    config: Any
+    config_name: str
+    settings: Any
+    backbone: Backbone | None
+    name: str
+    dataset_name: str
+    dataset: Mapping[str, ImageDataset]
+    given: Mapping[str, Features]
+    transform: Sequence[Mapping[str, Any]]
+
+
+def plan_evaluation(
+    request: Request, protocol_name: str, backbone: Backbone | None = None
+) -> Plan:
+    """Resolve a request for one protocol.
+
+    Args:
+        request: what was asked for.
+        protocol_name: which protocol.
+        backbone: the backbone, where another protocol has loaded it already.
+
+    Raises:
+        BenchError: for whatever is missing or wrong; complaints about the config come
+            all together.
+    """
+    protocol = get_protocol(protocol_name)
+    _check_request(request)
+    dataset_name = _dataset_name(request, protocol)
+    path = _config_path(request, protocol_name, dataset_name)
+    config = read_config(path, request.options)
+    where = path.stem
+    complaints = key_complaints(config, where, protocol.Settings)
+    settings, more = build_settings(
+        protocol.Settings, config.get("settings", {}), where
+    )
+    complaints += more
+    dataset_name = request.dataset or config.get("dataset", dataset_name)
+    if config.get("protocol", protocol_name) != protocol_name:
+        complaints.append(
+            f"{where}: it is a config of {config.protocol!r}, not of {protocol_name!r}"
+        )
+    if not request.features and dataset_name not in data.names():
+        complaints.append(f"{where}: {unknown('data set', dataset_name, data.names())}")
+    complaints += request.extraction.complaints()
+    transform = config.get("transform")
+    if transform is not None:
+        complaints += transforms.complaints(transform)
+    if complaints:
+        raise ConfigError(complaints)
+
+    if request.features is not None:
+        return Plan(
+            protocol=protocol,
+            config=config,
+            config_name=where,
+            settings=settings,
+            backbone=None,
+            name=request.name or request.features.resolve().name,
+            dataset_name=request.dataset or "given",
+            dataset={},
+            given=read_folder(request.features),
+            transform=(),
+        )
+    dataset = open_splits(dataset_name, request.data_root, request.limit, request.seed)
+    model = backbone or open_backbone(request, config)
+    first = dataset["train"]
+    spec = (
+        transforms.default_spec(first.transform_name, model.input.size)
+        if transform is None
+        else transforms.resolve(transform)
+    )
+    return Plan(
+        protocol=protocol,
+        config=config,
+        config_name=where,
+        settings=settings,
+        backbone=model,
+        name=request.name or model_name(request, model),
+        dataset_name=dataset_name,
+        dataset=dataset,
+        given={},
+        transform=spec,
+    )
+
+
+def open_splits(
+    name: str, root: Path | None, limit: int | None, seed: int
+) -> dict[str, ImageDataset]:
+    """Open both splits of a data set, checked against each other, then limited.
+
+    Args:
+        name: of the data set.
+        root: where it is, or None for the usual places.
+        limit: at most so many images a split, class-balanced.
+        seed: of that draw.
+
+    Returns:
+        The bank under ``train``, the queries under ``test``.
+    """
+    kind = data.get_dataset(name)
+    pair = [data.open_dataset(name, split, root) for split in kind.splits]
+    data.check_pair(*pair)
+    if limit is not None:
+        pair = [split.subset(limit, seed) for split in pair]
+    return dict(zip(ROLES, pair, strict=True))
+
+
+def open_backbone(request: Request, config: Any = None) -> Backbone:
+    """Load the backbone that the request names; the bundled one where it names none."""
+    custom = (config or {}).get("backbone")
+    if request.pretrain is None:
+        if custom is not None or request.arch is not None:
+            raise UsageError(
+                "an architecture was named but no weights; pass --pretrain CHECKPOINT, "
+                "or --pretrain none for random initialisation"
+            )
+        path = bundled_checkpoint()
+        return load_backbone(path)
+    return load_backbone(
+        request.pretrain,
+        arch=request.arch,
+        encoder=request.encoder,
+        layout=request.layout,
+        prefix=request.prefix,
+        allow_partial=request.allow_partial,
+        seed=request.seed,
+        custom=None if custom is None else dict(custom),
+    )
+
+
+def bundled_checkpoint() -> Path:
+    """Return the path of the bundled backbone."""
+    return find_dir("bundled") / f"{BUNDLED_MODEL}.pth"
+
+
+def model_name(request: Request, backbone: Backbone) -> str:
+    """Return the model's name in tables when the user gave none.
+
+    A file that carries the first eight hex digits of its own sha256 at the end of its
+    name was published under that name: those digits and the date before them go. Any
+    other file is called by its folder and stem.
+    """
+    if request.pretrain is None:
+        return BUNDLED_MODEL
+    if request.pretrain == "none":
+        return f"random_{backbone.arch}"
+    path = resolve(request.pretrain)
+    weights = backbone.weights
+    *_, last = path.stem.replace("-", "_").split("_")
+    if weights is not None and len(last) == 8 and weights.sha256.startswith(last):
+        stem = path.stem[: -len(last) - 1]
+        head, _, date = stem.rpartition("_")
+        return head if len(date) == 8 and date.isdigit() else stem
+    return f"{path.resolve().parent.name}_{path.stem}".lstrip("_")
+
+
+def say_defaults(request: Request, plan: Plan) -> None:
+    """Tell the user what was chosen for them."""
+    if request.features is None and request.pretrain is None:
+        what = "the bundled backbone"
+        if request.dataset is None and request.config is None:
+            what += " on the bundled scenes; pass --pretrain CHECKPOINT for your own"
+        note(f"no --pretrain: evaluating {what}")
+    if request.config is None:
+        note(f"config: {plan.config_name}")
+    if plan.transform is not None and plan.dataset:
+        steps = ", ".join(_step(item) for item in plan.transform) or "native size"
+        note(f"data set: {plan.dataset_name}, images: {steps}")
+
+
+def _step(item: Mapping[str, Any]) -> str:
+    values = [str(value) for key, value in item.items() if key != "type"]
+    return f"{item['type']} {' '.join(values)}".strip()
+
+
+def _check_request(request: Request) -> None:
+    if request.features is not None and request.pretrain is not None:
+        raise UsageError(
+            "--features takes the place of a backbone; leave out --pretrain or "
+            "--features"
+        )
+    if request.pretrain == "none" and request.arch is None and not request.options:
+        raise UsageError(
+            "--pretrain none needs an architecture; pass --arch, e.g. --arch resnet50"
+        )
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"--limit {request.limit} is not 1 or more")
+
+
+def _dataset_name(request: Request, protocol: ModuleType) -> str:
+    if request.dataset is not None:
+        return request.dataset
+    if request.pretrain is None and request.features is None:
+        return BUNDLED_DATASET
+    return str(protocol.DATASET)
+
+
+def _config_path(request: Request, protocol: str, dataset: str) -> Path:
+    """Return the config that was asked for, or the one that fits the data set."""
+    if request.config is not None:
+        return find_config(request.config)
+    known = config_names()
+    for name in (f"{protocol}_{dataset}", f"{protocol}_folder"):
+        if name in known:
+            return known[name]
+    raise BenchError(
+        f"no config of {protocol} fits {dataset}; pass one of: "
+        f"{', '.join(name for name in known if name.startswith(protocol))}"
+    )
