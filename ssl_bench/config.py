@@ -1,4 +1,4 @@
-"""Configs: found by name or path, read by mmengine, overridden, and checked.
+"""Configs: read by mmengine, overridden, and checked.
 
 A config of a frozen protocol is an mmengine Python file with a handful of keys
 (`KEYS`); its ``settings`` become the protocol's frozen `Settings`. All complaints about
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ssl_bench.errors import BenchError, ConfigError, unknown
-from ssl_bench.resources import find_dir
 
 KEYS: Mapping[str, str] = {
     "protocol": "name of the protocol",
@@ -29,33 +28,6 @@ KEYS: Mapping[str, str] = {
 """The keys of a frozen protocol's config."""
 
 SettingsT = TypeVar("SettingsT")
-
-
-def config_names() -> dict[str, Path]:
-    """Return every shipped config by its bare name (without ``.py``)."""
-    root = find_dir("configs")
-    return {
-        path.stem: path
-        for path in sorted(root.rglob("*.py"))
-        if not path.stem.startswith("_") and "_base_" not in path.parts
-    }
-
-
-def find_config(name: str) -> Path:
-    """Return the path of a config given by path or by bare name.
-
-    Raises:
-        BenchError: with the nearest names when there is no such config.
-    """
-    path = Path(name)
-    if path.suffix == ".py" and path.is_file():
-        return path
-    known = config_names()
-    if path.name == name and path.stem in known and path.suffix in ("", ".py"):
-        return known[path.stem]
-    if path.parent != Path() and path.suffix == ".py":
-        raise BenchError(f"config file {name} does not exist; pass a path or a name")
-    raise BenchError(unknown("config", name, known))
 
 
 def parse_options(options: Sequence[str] | None) -> dict[str, Any]:

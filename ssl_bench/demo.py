@@ -1,53 +1,41 @@
 """The whole way once, on what the package carries: a table with two rows.
 
 The bundled backbone and the same architecture at random initialisation are evaluated on
-the bundled scenes. Records go to a results folder of their own; they are marked and
-never reach a table of real models.
+the bundled scenes. The records are marked and never reach a table of real models.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from ssl_bench.progress import note
-from ssl_bench.protocols import protocols
 from ssl_bench.results.record import Record
-from ssl_bench.results.tables import render
-from ssl_bench.suite import BUNDLED_DATASET, Request, plan_evaluation, run_request
 
-DEMO_ARCH = "resnet18-w24"
+DATASET = "digit-scenes"
+
+MODELS: tuple[Mapping[str, Any], ...] = (
+    {"pretrain": None},
+    {"pretrain": "none", "arch": "resnet18-w24"},
+)
+"""The rows of the demo's table, as arguments of ``evaluate``."""
 
 
-def run_demo(request: Request) -> tuple[list[Record], str]:
-    """Evaluate the bundled and a random backbone under every protocol.
+def run_demo(
+    evaluate: Callable[..., list[Record]], protocols: Iterable[str], **request: Any
+) -> list[Record]:
+    """Evaluate every model of the demo under every protocol.
 
     Args:
-        request: results folder, extraction, seed and limit; the models and the data set
-            are the demo's own.
+        evaluate: ``ssl_bench.evaluate``.
+        protocols: names.
+        **request: handed through: store, extraction, seed, limit ...
 
     Returns:
-        The records, and the markdown table of them.
+        The records, model by model.
     """
-    models = (
-        dataclasses.replace(request, pretrain=None, dataset=BUNDLED_DATASET),
-        dataclasses.replace(
-            request, pretrain="none", arch=DEMO_ARCH, dataset=BUNDLED_DATASET
-        ),
-    )
-    records = []
-    for model in models:
-        backbone = None
-        for name in protocols():
-            plan = plan_evaluation(model, name, backbone)
-            backbone = plan.backbone
-            note(f"{name}: {plan.name} on {plan.dataset_name}")
-            records.append(run_request(model, plan))
-    return records, render(records, None, "md", (), include_bundled=True)
-
-
-def default_results() -> Path:
-    """Return the demo's own results folder."""
-    from ssl_bench.data.roots import cache_dir
-
-    return cache_dir() / "demo"
+    names = tuple(protocols)
+    return [
+        record
+        for model in MODELS
+        for record in evaluate(**model, protocols=names, dataset=DATASET, **request)
+    ]

@@ -5,16 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import ssl_bench
 from ssl_bench import data
-from ssl_bench.data.roots import cache_dir, find_root
+from ssl_bench.data import cache_dir, find_root
 from ssl_bench.errors import BenchError
-from ssl_bench.suite.facts import installed_version
+from ssl_bench.versions import installed_version
 
 SHARED_NAMES = ("faiss", "mmengine", "cv2", "mmcv", "mmdet", "mmseg")
 """Import names that more than one distribution provides."""
@@ -172,9 +171,8 @@ def _cache() -> Finding:
 def _data_sets(data_root: Path | None) -> list[Finding]:
     found = []
     for name in data.names():
-        locate: Callable[[], Path] = lambda name=name: find_root(name, data_root)  # noqa: E731
         try:
-            found.append(Finding(f"data set {name}", str(locate())))
+            found.append(Finding(f"data set {name}", str(find_root(name, data_root))))
         except BenchError as error:
             found.append(Finding(f"data set {name}", "not found", advice=str(error)))
     return found

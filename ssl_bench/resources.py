@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_bench.errors import BenchError
+from ssl_bench.errors import BenchError, unknown
 
 _PACKAGE = Path(__file__).resolve().parent
 _PLACES = {
@@ -39,3 +39,30 @@ def find_dir(name: str) -> Path:
         f"this installation of ssl_bench has no {name} folder; install it again: "
         "pip install --force-reinstall ssl-bench"
     )
+
+
+def config_names() -> dict[str, Path]:
+    """Return every shipped config by its bare name (without ``.py``)."""
+    root = find_dir("configs")
+    return {
+        path.stem: path
+        for path in sorted(root.rglob("*.py"))
+        if not path.stem.startswith("_") and "_base_" not in path.parts
+    }
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a config given by path or by bare name.
+
+    Raises:
+        BenchError: with the nearest names when there is no such config.
+    """
+    path = Path(name)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    known = config_names()
+    if path.name == name and path.stem in known and path.suffix in ("", ".py"):
+        return known[path.stem]
+    if path.parent != Path() and path.suffix == ".py":
+        raise BenchError(f"config file {name} does not exist; pass a path or a name")
+    raise BenchError(unknown("config", name, known))

@@ -32,20 +32,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo and print its table."""
-    from ssl_bench.demo import default_results, run_demo
+    from ssl_bench.data.roots import cache_dir
+    from ssl_bench.demo import run_demo
     from ssl_bench.features import Extraction
-    from ssl_bench.suite import Request
+    from ssl_bench.protocols import protocols
+    from ssl_bench.results.references import load_references
+    from ssl_bench.results.store import RecordStore
+    from ssl_bench.results.tables import render
+    from ssl_bench.suite import evaluate
 
-    request = Request(
-        results=args.results or default_results(),
+    records = run_demo(
+        evaluate,
+        protocols(),
+        store=RecordStore(args.results or cache_dir() / "demo"),
         extraction=Extraction(device=args.device),
         seed=args.seed,
         limit=args.limit,
         rerun=args.rerun,
     )
-    records, table = run_demo(request)
     if args.json:
         print(json.dumps([record.to_json() for record in records], indent=2))
     else:
-        print(table)
+        published = load_references()
+        print(render(records, None, "md", published, include_bundled=True))
     return 0

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_bench.errors import UsageError
 
+CONFIDENCE = 0.95
+"""Of the intervals that are printed beside a metric."""
+
 if TYPE_CHECKING:
     from ssl_bench.results.record import Record
     from ssl_bench.suite import Plan, Request
@@ -162,7 +165,6 @@ def to_request(args: argparse.Namespace) -> Request:
         data_root=args.data_root,
         features=args.features,
         work_dir=args.work_dir,
-        results=args.results,
         extraction=to_extraction(args),
         seed=args.seed,
         limit=args.limit,
@@ -179,6 +181,7 @@ def to_request(args: argparse.Namespace) -> Request:
 def run_protocol(args: argparse.Namespace, protocol: str) -> int:
     """Plan and run one protocol, and print what it found."""
     from ssl_bench import suite
+    from ssl_bench.results.store import RecordStore
 
     request = to_request(args)
     plan = suite.plan_evaluation(request, protocol)
@@ -186,7 +189,7 @@ def run_protocol(args: argparse.Namespace, protocol: str) -> int:
     if args.dry_run:
         print(describe(request, plan))
         return 0
-    record = suite.run_request(request, plan)
+    record = suite.run_request(request, plan, RecordStore(args.results))
     if args.json:
         print(json.dumps(record.to_json(), indent=2))
     else:
@@ -213,7 +216,7 @@ def describe(request: Request, plan: Plan) -> str:
 
 def summary(record: Record) -> str:
     """Return the metrics of one record as a markdown table."""
-    from ssl_bench.metrics import metric_interval
+    from ssl_bench.metrics import wilson_interval
 
     lines = [
         f"{record.name} on {record.dataset['name']} "
@@ -223,7 +226,9 @@ def summary(record: Record) -> str:
         "|:--|--:|:-:|--:|",
     ]
     for metric in record.metrics:
-        low, high = metric_interval(metric.value, metric.count)
+        low, high = wilson_interval(
+            round(metric.value / 100 * metric.count), metric.count, CONFIDENCE
+        )
         lines.append(
             f"| {metric.name} | {metric.value:.2f} | {low:.2f} to {high:.2f} "
             f"| {metric.count} |"

@@ -189,6 +189,7 @@ def extract_features(
 
 
 def _kept(store: FeatureStore, key: str, how: Extraction) -> Features:
+    store.tidy(key)
     features = store.get(key)
     if features is None:
         raise FeatureError(f"features {key} vanished from {store.root}; run again")

@@ -89,6 +89,13 @@ class FeatureStore:
                     fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
+    def tidy(self, key: str) -> None:
+        """Remove shards that outlived their finished features: a kill came between."""
+        leftover = partial_folder(self.path(key))
+        if leftover.exists() and self.path(key).is_dir():
+            with self.locked([key]):
+                shutil.rmtree(leftover, ignore_errors=True)
+
     def writer(self, key: str, plan: Mapping[str, Any]) -> ShardWriter:
         """Return the writer of ``key``; its lock must be held.
 
@@ -99,12 +106,17 @@ class FeatureStore:
         return ShardWriter(self.path(key), plan)
 
 
+def partial_folder(final: Path) -> Path:
+    """Return where the shards of a finished folder are while it is being written."""
+    return final.with_name(final.name + ".partial")
+
+
 class ShardWriter:
     """Write the shards of one key and put them together at the end."""
 
     def __init__(self, final: Path, plan: Mapping[str, Any]) -> None:
         self.final = final
-        self.folder = final.with_name(final.name + ".partial")
+        self.folder = partial_folder(final)
         text = json.dumps(plan, sort_keys=True)
         plan_file = self.folder / "plan.json"
         if self.folder.exists() and (
@@ -182,7 +194,8 @@ class ShardWriter:
             )
         dims = next((shape[1] for shape in blocks if shape[0]), 0)
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dims)}
+        # Plain writes: a mapped file would end the process when the disk is full.
         with atomic_write(out) as beside, beside.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
+            np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
             for number in range(shards):
                 file.write(np.load(self._shard(number)).tobytes())

@@ -146,12 +146,12 @@ def run(trial: Trial) -> Outcome:
             "images can never be right"
         )
     device = resolve_device(trial.extraction.device)
-    backend = settings.backend
+    backend: str = settings.backend
     if backend == "auto":
         backend = solver.default_backend(device.type)
     metrics: list[Metric] = []
     for distance in settings.distances:
-        with progress(f"k-NN {distance}", len(query)) as advance:
+        with progress(f"k-NN {distance}", len(query), unit="queries") as advance:
             neighbours = solver.search(
                 query.feats_ND,
                 bank.feats_ND,
@@ -187,8 +187,10 @@ def _vote(
     cells: list[tuple[str, float | None]] = []
     for vote in settings.votes:
         tempered = vote == "weighted" and distance == "cosine"
-        for temperature in settings.temperatures if tempered else (None,):
-            cells.append((vote, temperature))
+        cells += [
+            (vote, temperature)
+            for temperature in (settings.temperatures if tempered else (None,))
+        ]
     ranks = solver.predict_cells(
         neighbours,
         bank.targets,

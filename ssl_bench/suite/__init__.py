@@ -9,7 +9,8 @@ import json
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from ssl_bench.config import keyed_settings
 from ssl_bench.data.roots import cache_dir
@@ -18,8 +19,8 @@ from ssl_bench.files import atomic_write_text
 from ssl_bench.progress import note
 from ssl_bench.protocols import Outcome, Trial
 from ssl_bench.results.record import Identity, Record
-from ssl_bench.results.store import RecordStore, safe_name
-from ssl_bench.suite.facts import code_facts, environment_facts
+from ssl_bench.results.schema import safe_name
+from ssl_bench.suite.facts import environment_facts
 from ssl_bench.suite.request import (
     BUNDLED_DATASET,
     Plan,
@@ -29,6 +30,7 @@ from ssl_bench.suite.request import (
     plan_evaluation,
     say_defaults,
 )
+from ssl_bench.versions import code_facts
 
 __all__ = [
     "BUNDLED_DATASET",
@@ -44,9 +46,36 @@ __all__ = [
 ]
 
 
+class Kept(Protocol):
+    """Say where a second run is kept and how it differs from the first."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """One sentence per metric that differs."""
+
+
+class RecordKeeper(Protocol):
+    """Keep records: what `evaluate` needs of ``ssl_bench.results.store.RecordStore``."""
+
+    def find(self, key: str, *, name: str, evaluation: str) -> Record | None:
+        """Return the record of a finished key, or None."""
+
+    def add(self, record: Record) -> Path:
+        """File a record."""
+
+    def add_rerun(self, record: Record) -> Kept | None:
+        """File a run of a finished key if its values differ."""
+
+
 def evaluate(
     pretrain: str | None = None,
     protocols: str | Iterable[str] = ("knn",),
+    *,
+    store: RecordKeeper | None = None,
     **request: Any,
 ) -> list[Record]:
     """Evaluate one backbone under one or several protocols.
@@ -55,12 +84,14 @@ def evaluate(
         pretrain: a checkpoint file, a directory of ``epoch_*.pth``, ``none`` for random
             initialisation (then ``arch`` is needed), or None for the bundled backbone.
         protocols: names, as in ``("knn",)``.
+        store: where records are kept, as in ``RecordStore(Path("results"))``; a
+            finished evaluation is then not run again, its record is returned. Without
+            a store nothing is looked up or kept.
         **request: any field of `Request`: ``dataset``, ``data_root``, ``features``,
             ``config``, ``options``, ``limit``, ``seed``, ``extraction`` ...
 
     Returns:
-        One record per protocol. A finished evaluation is not run again: its record is
-        returned.
+        One record per protocol.
 
     Raises:
         BenchError: for whatever the user has to mend.
@@ -73,18 +104,19 @@ def evaluate(
         plan = plan_evaluation(asked, name, backbone)
         backbone = plan.backbone
         say_defaults(asked, plan)
-        records.append(run_request(asked, plan))
+        records.append(run_request(asked, plan, store))
     return records
 
 
-def run_request(request: Request, plan: Plan) -> Record:
-    """Run one planned evaluation, or return the record that it already has."""
-    store = RecordStore(request.results)
+def run_request(
+    request: Request, plan: Plan, store: RecordKeeper | None = None
+) -> Record:
+    """Run one planned evaluation, or return the record that the store already has."""
     identity = identify(request, plan)
     evaluation = safe_name(f"{plan.protocol.PROTOCOL}_{plan.dataset_name}")
-    finished = store.find(identity.key(), name=plan.name, evaluation=evaluation)
+    finished = _find(store, identity.key(), plan.name, evaluation)
     if finished is not None and not request.rerun:
-        note(f"already evaluated on {finished.started}: {store.path(finished)}")
+        note(f"already evaluated on {finished.started}; --rerun runs it again")
         return finished
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.monotonic()
@@ -121,11 +153,8 @@ def run_request(request: Request, plan: Plan) -> Record:
         config=plan.config_name,
         warnings=(*_load_warnings(plan), *outcome.warnings),
     )
-    path = store.add_rerun(record) if finished is not None else store.add(record)
-    if path is None:
-        note("the same values as before: no second record")
-    else:
-        note(f"record: {path}")
+    if store is not None:
+        _keep(store, record, again=finished is not None)
     if request.work_dir is not None:
         _leave(request, plan, record)
     return record
@@ -156,6 +185,27 @@ def identify(request: Request, plan: Plan) -> Identity:
         seed=request.seed,
         limit=request.limit,
     )
+
+
+def _find(
+    store: RecordKeeper | None, key: str, name: str, evaluation: str
+) -> Record | None:
+    if store is None:
+        return None
+    return store.find(key, name=name, evaluation=evaluation)
+
+
+def _keep(store: RecordKeeper, record: Record, again: bool) -> None:
+    if not again:
+        note(f"record: {store.add(record)}")
+        return
+    rerun = store.add_rerun(record)
+    if rerun is None:
+        note("the same values as before: no second record")
+    else:
+        note(f"the values DIFFER from the first run, both are kept: {rerun.path}")
+        for difference in rerun.differences:
+            note(f"  {difference}")
 
 
 def _checkpoint_facts(plan: Plan) -> dict[str, Any]:

@@ -11,19 +11,13 @@ from typing import Any
 from ssl_bench import data
 from ssl_bench.backbones import Backbone
 from ssl_bench.checkpoints import load_backbone, resolve
-from ssl_bench.config import (
-    build_settings,
-    config_names,
-    find_config,
-    key_complaints,
-    read_config,
-)
+from ssl_bench.config import build_settings, key_complaints, read_config
 from ssl_bench.data import ImageDataset, transforms
 from ssl_bench.errors import BenchError, ConfigError, UsageError, unknown
 from ssl_bench.features import ROLES, Extraction, Features, read_folder
 from ssl_bench.progress import note
 from ssl_bench.protocols import get_protocol
-from ssl_bench.resources import find_dir
+from ssl_bench.resources import config_names, find_config, find_dir
 
 BUNDLED_MODEL = "digit-scenes_resnet18-w24"
 BUNDLED_DATASET = "digit-scenes"
@@ -51,7 +45,6 @@ class Request:
     data_root: Path | None = None
     features: Path | None = None
     work_dir: Path | None = None
-    results: Path = Path("results")
     extraction: Extraction = field(default_factory=Extraction)
     seed: int = 0
     limit: int | None = None

@@ -1,0 +1,117 @@
+"""``ssl-bench extract``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ssl_bench.backbones import BackboneWeights
+
+HELP = """\
+take the backbone out of a checkpoint, and say what was in it
+
+The layout and the architecture are told from the keys and shapes. Every tensor of the
+backbone has to be filled, and every key of the file is used or dropped by a named rule.
+OUT ends in .pth or .safetensors and holds the provenance too.
+
+examples:
+  ssl-bench extract checkpoint.pth backbone.pth
+  ssl-bench extract checkpoint.pth --dry-run
+  ssl-bench extract epoch_800.pth target.safetensors --encoder ema
+  ssl-bench extract run.ckpt backbone.pth --prefix my_model.encoder.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of extraction."""
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="checkpoint file, or directory with epoch_*.pth (the newest whole one)",
+    )
+    parser.add_argument(
+        "out",
+        metavar="OUT",
+        nargs="?",
+        type=Path,
+        help="file to write, .pth or .safetensors; not needed with --dry-run",
+    )
+    parser.add_argument(
+        "--encoder",
+        choices=("online", "ema"),
+        help="which copy, where a checkpoint holds two (default: the producer's own)",
+    )
+    parser.add_argument("--format", help="checkpoint layout, instead of finding it")
+    parser.add_argument("--prefix", help="take the keys below this prefix")
+    parser.add_argument(
+        "--arch", help="architecture that it must be, as in vit_small_patch16_h12_224"
+    )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="take what is there; written into OUT and kept out of tables",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the inventory, write nothing"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="the inventory as JSON on stdout"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load strictly, show the inventory, write the backbone."""
+    from ssl_bench import checkpoints
+    from ssl_bench.checkpoints.writer import check_suffix
+    from ssl_bench.errors import UsageError
+
+    if args.out is None and not args.dry_run:
+        raise UsageError("OUT is missing; name a file to write, or pass --dry-run")
+    if args.out is not None:
+        check_suffix(args.out)
+    weights = checkpoints.load(
+        args.checkpoint,
+        layout=args.format,
+        prefix=args.prefix,
+        encoder=args.encoder,
+        arch=args.arch,
+        allow_partial=args.allow_partial,
+    )
+    if args.dry_run:
+        done = "nothing written (--dry-run)"
+    elif _already_there(args.out, weights):
+        done = f"{args.out} already holds exactly this"
+    else:
+        checkpoints.save(weights, args.out)
+        done = f"wrote {args.out}"
+    facts = checkpoints.inventory(weights)
+    print(json.dumps(facts, indent=2) if args.json else checkpoints.render(facts))
+    print(done, file=sys.stderr)
+    return 0
+
+
+def _already_there(out: Path, weights: BackboneWeights) -> bool:
+    """Tell whether ``out`` is this very extraction; refuse to replace another file."""
+    from ssl_bench import checkpoints
+    from ssl_bench.errors import BenchError
+
+    if not out.exists():
+        return False
+    try:
+        there = checkpoints.load(out, allow_partial=weights.partial)
+        same = checkpoints.provenance(there) == checkpoints.provenance(weights)
+    except BenchError:
+        same = False
+    if not same:
+        raise BenchError(
+            f"{out} exists and holds something else; remove it, or write to another "
+            "name"
+        )
+    return True

@@ -1,0 +1,57 @@
+"""Every shipped config: loads, says what it is, restates no default."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+
+import pytest
+
+from ssl_bench import data
+from ssl_bench.config import build_settings, key_complaints, read_config
+from ssl_bench.protocols import get_protocol
+from ssl_bench.resources import config_names
+
+CONFIGS = config_names()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_is_whole(name: str) -> None:
+    config = read_config(CONFIGS[name])
+    protocol = get_protocol(config.protocol)
+    assert key_complaints(config, name, protocol.Settings) == []
+    settings, complaints = build_settings(
+        protocol.Settings, config.get("settings", {}), name
+    )
+    assert complaints == []
+    assert dataclasses.is_dataclass(settings)
+    assert config.dataset in data.names()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_name_tells_the_truth(name: str) -> None:
+    config = read_config(CONFIGS[name])
+    assert name == f"{config.protocol}_{config.dataset}"
+    assert CONFIGS[name].parent.name == config.protocol
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_restates_no_default(name: str) -> None:
+    config = read_config(CONFIGS[name])
+    defaults = get_protocol(config.protocol).Settings()
+    for field, value in config.get("settings", {}).items():
+        assert getattr(defaults, field) != value, f"{field} is the default already"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_docstring_says_command_cost_and_expectation(name: str) -> None:
+    text = ast.get_docstring(ast.parse(CONFIGS[name].read_text()))
+    assert text is not None
+    assert "ssl-bench " in text
+    assert "Cost:" in text
+    assert "Expected:" in text
+
+
+def test_every_protocol_has_a_config_for_every_data_set_it_can_use() -> None:
+    for dataset in ("imagenet", "folder", "cifar10", "cifar100", "digit-scenes"):
+        assert f"knn_{dataset}" in CONFIGS
