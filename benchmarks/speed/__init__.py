@@ -1,0 +1,1 @@
+"""Speed and memory, each side by side with something known, never as a timed test."""

@@ -1,0 +1,1 @@
+"""Records of finished evaluations, the store that keeps them, and their tables."""
