@@ -70,7 +70,7 @@ def read_config(path: Path, options: Mapping[str, Any] | None = None) -> Any:
     from mmengine.config import Config
 
     try:
-        config = Config.fromfile(path, import_custom_modules=True)
+        config = Config.fromfile(path, import_custom_modules=False)
         config.merge_from_dict(dict(options or {}))
     except (BenchError, KeyboardInterrupt):
         raise
@@ -78,6 +78,7 @@ def read_config(path: Path, options: Mapping[str, Any] | None = None) -> Any:
         raise ConfigError(
             [f"config {path} cannot be read: {type(error).__name__}: {error}"]
         ) from error
+    _import_custom(config)
     return config
 
 
@@ -91,15 +92,21 @@ def options_config(options: Mapping[str, Any]) -> Any:
         ConfigError: when a module cannot be imported.
     """
     from mmengine.config import Config
-    from mmengine.utils import import_modules_from_strings
 
     config = Config()
     config.merge_from_dict(dict(options))
+    _import_custom(config)
+    return config
+
+
+def _import_custom(config: Any) -> None:
+    """Import what ``custom_imports`` names, wherever it was written."""
+    from mmengine.utils import import_modules_from_strings
+
     try:
         import_modules_from_strings(**config.get("custom_imports", {"imports": []}))
     except (ImportError, TypeError) as error:
         raise ConfigError([f"custom_imports: {error}"]) from error
-    return config
 
 
 def key_complaints(config: Mapping[str, Any], where: str, settings: type) -> list[str]:

@@ -4,7 +4,8 @@
     python -m benchmarks.speed.agreement --cifar-root DIR --pretrain CKPT
 
 The bundled backbone is compared on the bundled scenes; a second checkpoint, where one
-is given, on CIFAR-10 as torchvision leaves it. --cfg-options are those of ssl-bench knn.
+is given, on CIFAR-10 as torchvision leaves it.
+--cfg-options are those of ssl-bench knn.
 """
 
 from __future__ import annotations

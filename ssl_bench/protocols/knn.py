@@ -76,7 +76,7 @@ class Settings:
     backend: Literal["auto", "faiss", "torch"] = field(
         default="auto", metadata={"keyed": False}
     )
-    query_chunk: int = field(default=4096, metadata={"keyed": False})
+    query_chunk: int = field(default=16384, metadata={"keyed": False})
     bank_chunk: int = field(default=16384, metadata={"keyed": False})
 
     def validate(self) -> list[str]:

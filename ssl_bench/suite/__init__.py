@@ -59,7 +59,7 @@ class Kept(Protocol):
 
 
 class RecordKeeper(Protocol):
-    """Keep records: what `evaluate` needs of ``ssl_bench.results.store.RecordStore``."""
+    """Keep records, as ``ssl_bench.results.store.RecordStore`` does."""
 
     def find(self, key: str, *, name: str, evaluation: str) -> Record | None:
         """Return the record of a finished key, or None."""

@@ -254,6 +254,8 @@ def _check_request(request: Request) -> None:
         raise UsageError(
             "--pretrain none needs an architecture; pass --arch, e.g. --arch resnet50"
         )
+    if request.name is not None and not request.name.strip():
+        raise UsageError("--name is empty; write the model's name, or leave it out")
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit} is not 1 or more")
 

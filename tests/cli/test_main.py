@@ -71,6 +71,7 @@ def test_the_commands_are_those_that_work() -> None:
         (["knn", "--cfg-options", "settings.topk=0"], 1, "k is 1 or more"),
         (["knn", "--arch", "resnet50"], 2, "--pretrain none"),
         (["knn", "--batch-size", "0"], 1, "batch size 0"),
+        (["knn", "--name", " "], 2, "--name is empty"),
         (["knn", "--features", "/nowhere"], 1, "not a folder"),
     ],
 )

@@ -70,12 +70,12 @@ def test_same_seed_gives_the_same_and_touches_no_global_generator(
     name: str, tmp_path: Path
 ) -> None:
     folder = write_features(tmp_path / "f")
-    np.random.seed(3)  # noqa: NPY002 - the global state is what is looked at
+    np.random.seed(3)
     torch.manual_seed(3)
-    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
     first = run(name, folder, seed=5)
     second = run(name, folder, seed=5)
-    after = np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002
+    after = np.random.get_state()[1], torch.get_rng_state()
     assert first.metrics == second.metrics
     assert first.key == second.key
     assert np.array_equal(before[0], after[0])

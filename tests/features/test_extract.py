@@ -14,8 +14,8 @@ from ssl_bench.backbones import Backbone
 from ssl_bench.errors import BenchError, DataError, FeatureError, UsageError
 from ssl_bench.features import (
     Extraction,
-    FeatureStore,
     Features,
+    FeatureStore,
     check_features,
     extract_features,
     feature_key,

@@ -36,7 +36,8 @@ dataset = data.open_dataset("folder", "train", Path(sys.argv[1]))
 backbone = backbones.build("resnet18-w8", seed=0)
 log.touch()
 extract_features(backbone, dataset, ["layer3", "final"], transform="small",
-    extraction=Extraction(batch_size=2, workers=0), store=FeatureStore(Path(sys.argv[2])))
+    extraction=Extraction(batch_size=2, workers=0),
+    store=FeatureStore(Path(sys.argv[2])))
 print("finished")
 """
 KILLS = 10

@@ -90,7 +90,9 @@ def test_several_temperatures(tmp_path: Path) -> None:
     folder = write(tmp_path / "f", cloud(60, 1), cloud(20, 2))
     record = run(folder, topk=[5], temperatures=[0.07, 0.1, 1.0], votes=["weighted"])
     assert [m.name for m in record.metrics] == [
-        "top1_k5", "top5_k5", "top1_k5_T0.1", "top5_k5_T0.1", "top1_k5_T1", "top5_k5_T1",
+        "top1_k5", "top5_k5",
+        "top1_k5_T0.1", "top5_k5_T0.1",
+        "top1_k5_T1", "top5_k5_T1",
     ]  # fmt: skip
 
 

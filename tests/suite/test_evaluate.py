@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ssl_bench
-from ssl_bench import backbones, checkpoints, cli, suite
+from ssl_bench import backbones, checkpoints, cli
 from ssl_bench.errors import BenchError, ConfigError, UsageError
 from ssl_bench.features import Extraction
 from ssl_bench.results.store import RecordStore
@@ -208,11 +208,11 @@ def test_a_published_name_is_known_by_its_own_digest(tmp_path: Path) -> None:
     raw = tmp_path / "raw.pth"
     torch.save(backbones.build("resnet18-w8", seed=4).state_dict(), raw)
     digits = hashlib.sha256(raw.read_bytes()).hexdigest()[:8]
-    config = "simclr_resnet50_8xb32-coslr-200e_in1k"
+    config, folder = "simclr_resnet50_8xb32-coslr-200e_in1k", tmp_path.name
     names = {
         f"{config}_20220428-{digits}.pth": config,
         f"resnet50-{digits}.pth": "resnet50",
-        f"{config}_20220428-00000000.pth": f"{tmp_path.name}_{config}_20220428-00000000",
+        f"{config}_20220428-00000000.pth": f"{folder}_{config}_20220428-00000000",
     }
     for file, expected in names.items():
         path = tmp_path / file
@@ -241,29 +241,23 @@ def test_a_custom_backbone_comes_through_the_config(
         {"conv.weight": torch.randn(4, 3, 1, 1), "conv.bias": torch.zeros(4)},
         tmp_path / "colours.pth",
     )
-    options = {
-        **OPTIONS,
-        "custom_imports.imports": ["my_network"],
-        "backbone.type": "Colours",
-    }
+    imports = {"custom_imports.imports": ["my_network"]}
     config = tmp_path / "mine.py"
     config.write_text(
         "protocol = 'knn'\ndataset = 'folder'\ntransform = 'small'\n"
-        "custom_imports = dict(imports=['my_network'])\n"
         "backbone = dict(type='Colours')\nsettings = dict(topk=(3,))\n"
     )
     from_file = evaluate(
-        tmp_path / "colours.pth", image_folder, config=str(config), options={}
+        tmp_path / "colours.pth", image_folder, config=str(config), options=imports
     )
     assert from_file.metrics[0].value == 100.0
     assert from_file.checkpoint["layout"] == "custom"
-    assert options
     with pytest.raises(ConfigError, match="Colour"):
         evaluate(
             tmp_path / "colours.pth",
             image_folder,
             config=str(config),
-            options={"backbone.type": "Colour"},
+            options={**imports, "backbone.type": "Colour"},
         )
 
 
