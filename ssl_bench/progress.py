@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -95,27 +95,3 @@ def _lines(what: str, total: int, done: int, unit: str) -> Advance:
         )
 
     return advance
-
-
-@contextmanager
-def rows_done(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show progress of work that says how far it is, not how much it just did.
-
-    Args:
-        what: a few words in front of the bar.
-
-    Yields:
-        A function to call with the items done so far and their total.
-    """
-    with ExitStack() as stack:
-        advance: Advance | None = None
-        before = 0
-
-        def show(done: int, total: int) -> None:
-            nonlocal advance, before
-            if advance is None:
-                advance = stack.enter_context(progress(what, total, unit="rows"))
-            advance(done - before)
-            before = done
-
-        yield show

@@ -43,10 +43,3 @@ def test_a_bar_on_a_terminal(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "3/3" in captured.err
-
-
-def test_rows_done_so_far(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.rows_done("search") as done:
-        done(10, 30)
-        done(30, 30)
-    assert "search: 30/30 rows" in capsys.readouterr().err
