@@ -84,6 +84,8 @@ def _writing(path: Path, temporary: Path) -> Iterator[None]:
         if error.filename is not None and os.fspath(error.filename) not in mine:
             raise
         reason = error.strerror or str(error)
+        if error.filename is not None and os.fspath(error.filename) != str(temporary):
+            reason += f" ({os.fspath(error.filename)})"
         raise BenchError(
             f"cannot write {path}: {reason}; free space or permissions there, or "
             "choose another place"
