@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-
-import os
 
 # Before torch is imported: waiting threads must not spin on cores that others need.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

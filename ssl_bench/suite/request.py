@@ -18,6 +18,7 @@ from ssl_bench.features import ROLES, Extraction, Features, read_folder
 from ssl_bench.progress import note
 from ssl_bench.protocols import get_protocol
 from ssl_bench.resources import config_names, find_config, find_dir
+from ssl_bench.results.references import load_references
 
 BUNDLED_MODEL = "digit-scenes_resnet18-w24"
 BUNDLED_DATASET = "digit-scenes"
@@ -207,9 +208,10 @@ def bundled_checkpoint() -> Path:
 def model_name(request: Request, backbone: Backbone) -> str:
     """Return the model's name in tables when the user gave none.
 
-    A file that carries the first eight hex digits of its own sha256 at the end of its
-    name was published under that name: those digits and the date before them go. Any
-    other file is called by its folder and stem.
+    A known sha256 gives the published config's name. A file that carries the first
+    eight hex digits of its own sha256 at the end of its name was published under that
+    name: those digits and the date before them go. Any other file is called by its
+    folder and stem.
     """
     if request.pretrain is None:
         return BUNDLED_MODEL
@@ -217,6 +219,10 @@ def model_name(request: Request, backbone: Backbone) -> str:
         return f"random_{backbone.arch}"
     path = resolve(request.pretrain)
     weights = backbone.weights
+    if weights is not None:
+        known = load_references().config_of("", weights.sha256)
+        if known is not None:
+            return known
     *_, last = path.stem.replace("-", "_").split("_")
     if weights is not None and len(last) == 8 and weights.sha256.startswith(last):
         stem = path.stem[: -len(last) - 1]

@@ -221,6 +221,24 @@ def test_a_published_name_is_known_by_its_own_digest(tmp_path: Path) -> None:
         assert model_name(Request(pretrain=str(path)), backbone) == expected
 
 
+def test_a_known_sha256_gives_the_published_name(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "references"
+    folder.mkdir()
+    (folder / "published_results.csv").write_text(
+        "source_path,algorithm,config,benchmark,dataset,metric,value\n"
+    )
+    digits = hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:8]
+    (folder / "checkpoints.csv").write_text(
+        f"sha256,config,source_path\n{digits},simclr_resnet50_in1k,a zoo\n"
+    )
+    monkeypatch.setattr("ssl_bench.resources.find_dir", lambda _: folder)
+    backbone = checkpoints.load_backbone(checkpoint)
+    name = model_name(Request(pretrain=str(checkpoint)), backbone)
+    assert name == "simclr_resnet50_in1k"
+
+
 def test_a_custom_backbone_comes_through_the_config(
     image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

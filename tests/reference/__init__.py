@@ -1,0 +1,1 @@
+"""Slow, obvious implementations that tests compare with."""
