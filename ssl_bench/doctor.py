@@ -6,17 +6,25 @@ import importlib
 import os
 import platform
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 import ssl_bench
 from ssl_bench import data
 from ssl_bench.data import cache_dir, find_root
 from ssl_bench.errors import BenchError
+from ssl_bench.solvers.faiss_build import describe_faiss
 from ssl_bench.versions import installed_version
+
+FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
+"""Distributions that own the import name faiss: exactly one may be installed."""
 
 SHARED_NAMES = ("faiss", "mmengine", "cv2", "mmcv", "mmdet", "mmseg")
 """Import names that more than one distribution provides."""
+
+_FAISS_ADVICE = "pip install 'ssl-bench[cpu]'  (or 'ssl-bench[gpu]', never both)"
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ def examine(data_root: Path | None = None) -> list[Finding]:
         Finding("ssl_bench", ssl_bench.__version__),
         Finding("python", platform.python_version()),
         *_libraries(),
+        *_extras(),
         *_owners(),
         _device(),
         _bf16(),
@@ -140,20 +149,38 @@ def cpu_bf16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
 
 
 def _faiss() -> Finding:
+    build = describe_faiss()
+    if build is None:
+        return Finding("faiss", "not installed; k-NN uses torch", advice=_FAISS_ADVICE)
+    return Finding("faiss", build)
+
+
+def _extras() -> list[Finding]:
+    """Say of every extra of this package whether what it brings is there."""
     try:
-        import faiss
-    except ImportError as error:
-        return Finding(
-            "faiss",
-            f"not installed ({error}); k-NN uses torch",
-            ok=False,
-            advice="pip install 'ssl-bench[cpu]'  (or 'ssl-bench[gpu]', never both)",
-        )
-    gpus = getattr(faiss, "get_num_gpus", lambda: 0)()
-    kind = f"GPU build, {gpus} GPUs" if gpus else "CPU build"
-    return Finding(
-        "faiss", f"{faiss.__version__}, {kind}, {faiss.get_compile_options()}"
-    )
+        declared = metadata("ssl-bench")
+    except PackageNotFoundError:
+        return [
+            Finding("extras", "unknown: not installed", advice="pip install -e .[cpu]")
+        ]
+    needs = [Requirement(text) for text in declared.get_all("Requires-Dist") or ()]
+    found = []
+    for extra in declared.get_all("Provides-Extra") or ():
+        names = [
+            need.name
+            for need in needs
+            if need.marker is not None
+            and need.marker.evaluate({"extra": extra})
+            and not need.marker.evaluate({"extra": ""})
+        ]
+        missing = [name for name in names if installed_version(name) is None]
+        state = f"not there: {', '.join(missing)}" if missing else "works"
+        other = [name for name in FAISS if missing and missing[0] in FAISS]
+        other = [name for name in other if installed_version(name) is not None]
+        away = f"pip uninstall -y {' '.join(other)} && " if other else ""
+        advice = f"{away}pip install 'ssl-bench[{extra}]'" if missing else ""
+        found.append(Finding(f"extra {extra}", state, advice=advice))
+    return found
 
 
 def _cache() -> Finding:

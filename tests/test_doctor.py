@@ -32,8 +32,6 @@ def test_a_data_set_that_is_there_is_found(image_folder: Path) -> None:
 def test_two_owners_of_one_import_name(monkeypatch: pytest.MonkeyPatch) -> None:
     owners = {"faiss": ["faiss-cpu", "faiss-gpu"], "cv2": ["opencv-python"]}
     monkeypatch.setattr(doctor, "packages_distributions", lambda: owners)
-    finding = findings()["faiss"]
-    assert not finding.ok or "faiss-gpu" in str(doctor.examine())
     owned = [f for f in doctor.examine() if "overwrite" in f.state]
     assert len(owned) == 1
     assert "pip uninstall -y faiss-cpu faiss-gpu" in owned[0].advice
@@ -55,6 +53,35 @@ def test_bf16_instructions_are_read_from_the_flags(tmp_path: Path) -> None:
     path.write_text("flags\t\t: fpu avx2\n")
     assert doctor.cpu_bf16_instructions(path) == []
     assert doctor.cpu_bf16_instructions(tmp_path / "none") == []
+
+
+def test_extras_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cpu brings faiss-cpu alone; take it away and the line to type comes."""
+    found = findings()
+    assert {"extra cpu", "extra gpu", "extra openmmlab", "extra dev"} <= set(found)
+    assert found["extra cpu"].state == "works"
+    monkeypatch.setattr(
+        doctor,
+        "installed_version",
+        lambda name: None if name.startswith("faiss") else "1",
+    )
+    found = findings()
+    assert found["extra cpu"].state == "not there: faiss-cpu"
+    assert found["extra cpu"].advice == "pip install 'ssl-bench[cpu]'"
+    assert found["extra report"].state == "works"
+
+
+def test_the_other_faiss_goes_first() -> None:
+    assert findings()["extra gpu"].advice == (
+        "pip uninstall -y faiss-cpu && pip install 'ssl-bench[gpu]'"
+    )
+
+
+def test_without_faiss_the_line_to_type_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "describe_faiss", lambda: None)
+    assert "ssl-bench[cpu]" in findings()["faiss"].advice
 
 
 def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from torchvision import transforms
 from ssl_bench import cli
 
 CLASSES = 5
-TRAIN, VAL = 12, 8
+TRAIN, VAL = 8, 5
 
 
 @pytest.fixture(scope="module")

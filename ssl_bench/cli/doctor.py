@@ -10,8 +10,8 @@ from pathlib import Path
 HELP = """\
 look at the installation: versions, devices, faiss, data sets
 
-Says what works, what is missing, and the line to type for what is missing. Exit code 1
-when something that is installed does not work.
+Says what works (ok), what is not there (--), what does not work (!!), and the line to
+type. Exit code 1 when something that is installed does not work.
 """
 
 
@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         width = max(len(finding.subject) for finding in findings)
         for finding in findings:
-            mark = "ok " if finding.ok else "!! "
+            absent = finding.ok and finding.advice
+            mark = "-- " if absent else "ok " if finding.ok else "!! "
             print(f"{mark}{finding.subject:<{width}}  {finding.state}")
             if finding.advice:
                 print(f"   {'':<{width}}  -> {finding.advice}")

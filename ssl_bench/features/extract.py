@@ -10,7 +10,8 @@ run keeps.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -240,7 +241,7 @@ def _extract(
         )
         runner = _Runner(model, backbone, tuple(keys), DTYPES[how.dtype], device)
         what = f"{backbone.arch} on {dataset.name} {dataset.split}"
-        with progress(what, total, done) as advance:
+        with _true_fp32(device), progress(what, total, done) as advance:
             stream = iter(feed)
             for number in todo:
                 _write_shard(
@@ -259,6 +260,20 @@ def _extract(
                 "samples": dataset.samples,
             },
         )
+
+
+@contextmanager
+def _true_fp32(device: torch.device) -> Iterator[None]:
+    """Keep a GPU's convolutions from rounding float32 to TF32, as cuDNN does."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _write_shard(

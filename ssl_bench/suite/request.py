@@ -133,8 +133,9 @@ def plan_evaluation(
             given=read_folder(request.features),
             transform=(),
         )
-    dataset = open_splits(dataset_name, request.data_root, request.limit, request.seed)
+    # The backbone first: a wrong checkpoint must not cost the making of the scenes.
     model = backbone or open_backbone(request, config)
+    dataset = open_splits(dataset_name, request.data_root, request.limit, request.seed)
     first = dataset["train"]
     spec = (
         transforms.default_spec(first.transform_name, model.input.size)

@@ -116,7 +116,7 @@ def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
         if library in ("torch", "torchvision", "timm"):
             assert floor >= 1, f"{module} imports {library} on floor 0"
             assert floor < 5 or not top, f"{module} imports {library} before it runs"
-        if library == "faiss" and room != "doctor":
+        if library == "faiss":
             assert room == "solvers", f"{module} imports faiss"
             assert not top, f"{module} imports faiss before it is needed"
         if library == "sklearn":

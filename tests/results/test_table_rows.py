@@ -6,10 +6,10 @@ import json
 import random
 
 import pytest
-from markdown_rows import body, names
 
 from ssl_bench.results.references import References
 from ssl_bench.results.tables import render, table_names
+from tests.results.markdown_rows import body, names
 
 NONE = References([])
 

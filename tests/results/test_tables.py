@@ -6,12 +6,12 @@ import io
 import json
 
 import pytest
-from markdown_rows import body, names
 
 from ssl_bench.errors import UsageError
 from ssl_bench.results.record import Metric, Reference
 from ssl_bench.results.references import References
 from ssl_bench.results.tables import render, table_names
+from tests.results.markdown_rows import body, names
 
 NPID = "npid_resnet50_8xb32-steplr-200e_in1k"
 NONE = References([])

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference import knn as reference
 from sklearn.neighbors import NearestNeighbors
 
 from ssl_bench.errors import FeatureError, UsageError
 from ssl_bench.solvers import knn, knn_order
+from tests.reference import knn as reference
 
 BACKENDS = knn.available_backends()
 METRICS = ("cosine", "euclidean")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference import knn as reference
 from sklearn.neighbors import KNeighborsClassifier
 
 from ssl_bench.errors import FeatureError, UsageError
 from ssl_bench.solvers import knn, knn_vote
+from tests.reference import knn as reference
 
 CELLS = (("weighted", 0.07), ("weighted", 0.5), ("majority", None))
 
