@@ -71,9 +71,16 @@ def interleaved(
     return runs
 
 
-def ratio(slow: Runs, fast: Runs) -> dict[str, float]:
-    """Return how many times longer ``slow`` took, round by round, with the spread."""
-    return spread([a / b for a, b in zip(slow.wall, fast.wall, strict=True)])
+def ratio(slow: Runs, fast: Runs) -> dict[str, dict[str, float]]:
+    """Return how many times longer ``slow`` took, round by round, with the spread.
+
+    The ratio of CPU seconds stands beside that of wall seconds: on a busy machine it
+    says more, but does not see how well the cores were used.
+    """
+    return {
+        "wall": spread([a / b for a, b in zip(slow.wall, fast.wall, strict=True)]),
+        "cpu": spread([a / b for a, b in zip(slow.cpu, fast.cpu, strict=True)]),
+    }
 
 
 def anonymous_bytes() -> int:
@@ -144,7 +151,7 @@ def machine(packages: Sequence[str]) -> dict[str, Any]:
         "memory_gb": _round(
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
         ),
-        "load_average_1_min": _round(os.getloadavg()[0]),
+        "load_average_15_min": _round(os.getloadavg()[2]),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in packages},

@@ -77,7 +77,7 @@ class Settings:
         default="auto", metadata={"keyed": False}
     )
     query_chunk: int = field(default=16384, metadata={"keyed": False})
-    bank_chunk: int = field(default=16384, metadata={"keyed": False})
+    bank_chunk: int = field(default=32768, metadata={"keyed": False})
 
     def validate(self) -> list[str]:
         """Return what is wrong with the values."""
