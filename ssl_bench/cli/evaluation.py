@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_bench.errors import UsageError
 
-CONFIDENCE = 0.95
-"""Of the intervals that are printed beside a metric."""
-
 if TYPE_CHECKING:
     from ssl_bench.results.record import Record
     from ssl_bench.suite import Plan, Request
@@ -216,7 +213,7 @@ def describe(request: Request, plan: Plan) -> str:
 
 def summary(record: Record) -> str:
     """Return the metrics of one record as a markdown table."""
-    from ssl_bench.metrics import wilson_interval
+    from ssl_bench.results.tables.formats import interval
 
     lines = [
         f"{record.name} on {record.dataset['name']} "
@@ -226,12 +223,10 @@ def summary(record: Record) -> str:
         "|:--|--:|:-:|--:|",
     ]
     for metric in record.metrics:
-        low, high = wilson_interval(
-            round(metric.value / 100 * metric.count), metric.count, CONFIDENCE
-        )
+        ends = interval(metric)
+        between = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
         lines.append(
-            f"| {metric.name} | {metric.value:.2f} | {low:.2f} to {high:.2f} "
-            f"| {metric.count} |"
+            f"| {metric.name} | {metric.value:.2f} | {between} | {metric.count} |"
         )
     for warning in record.warnings:
         print(f"warning: {warning}", file=sys.stderr)

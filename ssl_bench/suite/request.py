@@ -239,7 +239,7 @@ def say_defaults(request: Request, plan: Plan) -> None:
         if request.dataset is None and request.config is None:
             what += " on the bundled scenes; pass --pretrain CHECKPOINT for your own"
         note(f"no --pretrain: evaluating {what}")
-    if request.config is None:
+    if request.config is None and plan.dataset:
         note(f"config: {plan.config_name}")
     if plan.transform is not None and plan.dataset:
         steps = ", ".join(_step(item) for item in plan.transform) or "native size"

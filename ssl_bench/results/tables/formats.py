@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ssl_bench.metrics import wilson_interval
+from ssl_bench.metrics import metric_interval
 from ssl_bench.results.record import Metric, Reference
 from ssl_bench.results.tables.headings import CONFIG_COLUMN
 from ssl_bench.results.tables.rows import Cell, Row, Section
@@ -31,7 +31,6 @@ _ABOUT_BUNDLED = (
     "Bundled scenes: these figures say that the pipeline works. They compare with "
     "nothing that was published and stand in no table of real models."
 )
-_CONFIDENCE = 0.95
 _TEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -86,8 +85,8 @@ def escape_tex(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in _one_line(text))
 
 
-def half_width(metric: Metric) -> float | None:
-    """Return half the width of Wilson's 95 % interval, in percent.
+def interval(metric: Metric) -> tuple[float, float] | None:
+    """Return the ends of Wilson's 95 % interval, in percent.
 
     Only for accuracies (``top1...``, ``top5...``) of one run: they are proportions of
     the counted images. A mean over classes, such as mAP or mIoU, is not.
@@ -95,9 +94,13 @@ def half_width(metric: Metric) -> float | None:
     accuracy = re.match(r"top\d", metric.name) and metric.unit == "percent"
     if not accuracy or metric.count < 1 or metric.values:
         return None
-    correct = round(metric.value / 100 * metric.count)
-    low, high = wilson_interval(correct, metric.count, _CONFIDENCE)
-    return (high - low) / 2
+    return metric_interval(metric.value, metric.count)
+
+
+def half_width(metric: Metric) -> float | None:
+    """Return half the width of the metric's interval, where it has one."""
+    ends = interval(metric)
+    return None if ends is None else (ends[1] - ends[0]) / 2
 
 
 def _one_line(text: str) -> str:
