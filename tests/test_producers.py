@@ -26,7 +26,7 @@ TRAIN, VAL = 8, 5
 
 @pytest.fixture(scope="module")
 def textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stripes of five directions under noise: hard enough that k-NN errs."""
+    """Tinted stripes of five directions under noise: k-NN is often right, and errs."""
     root = tmp_path_factory.mktemp("textures")
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[0:120, 0:150]
@@ -38,7 +38,9 @@ def textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 angle = np.pi * (label + rng.normal(0, 0.35)) / CLASSES
                 wave = np.cos(angle) * rows + np.sin(angle) * columns
                 grey = 128 + 50 * np.sin(wave / rng.uniform(2, 6))
-                pixels = grey[..., None] * rng.uniform(0.6, 1.2, 3)
+                hue = 2 * np.pi * (label / CLASSES + np.arange(3) / 3)
+                tint = 0.9 + 0.2 * np.cos(hue) + rng.normal(0, 0.12, 3)
+                pixels = grey[..., None] * tint
                 pixels = pixels + rng.normal(0, 40, (120, 150, 3))
                 image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
                 image.save(folder / f"{i}.png")
@@ -174,4 +176,4 @@ def test_same_top1_as_the_producers_own_forward_pass(
     for k in (5, 10):
         right = independent(textures, model, features, k)
         assert values[f"top1_k{k}"] == pytest.approx(right, abs=1e-9), k
-        assert 20 < right < 100, "the images are too easy or too hard to tell anything"
+        assert 30 < right < 100, "the images are too easy or too hard to tell anything"

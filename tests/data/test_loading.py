@@ -176,10 +176,13 @@ def test_a_mistake_in_the_code_is_not_taken_for_a_bad_image(
 
 def test_ctrl_c_shows_no_traceback_of_a_worker(photos: Folder) -> None:
     code = """
-        import sys, time, torch
+        import signal, sys, time, torch
         from pathlib import Path
         from ssl_bench.data import loading
         from ssl_bench.data.folder import Folder
+
+        # A shell's background jobs inherit an ignored SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def slow(image):
             time.sleep(0.2)
