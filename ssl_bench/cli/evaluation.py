@@ -24,20 +24,26 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint file, directory with epoch_*.pth (the newest whole one), or "
         "'none' for random initialisation; without it: the bundled backbone",
     )
-    group.add_argument(
-        "--arch", help="architecture, as in resnet50 or vit_small_patch16_224"
+    add_reading_arguments(group)
+
+
+def add_reading_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say how a checkpoint file is read."""
+    parser.add_argument(
+        "--arch",
+        help="architecture that it must be, as in resnet50 or vit_small_patch16_224",
     )
-    group.add_argument(
+    parser.add_argument(
         "--encoder",
         choices=("online", "ema"),
         help="which copy, where a checkpoint holds two (default: the producer's own)",
     )
-    group.add_argument("--format", help="checkpoint layout, instead of finding it")
-    group.add_argument("--prefix", help="take the keys below this prefix")
-    group.add_argument(
+    parser.add_argument("--format", help="checkpoint layout, instead of finding it")
+    parser.add_argument("--prefix", help="take the keys below this prefix")
+    parser.add_argument(
         "--allow-partial",
         action="store_true",
-        help="load what is there; such a record never reaches a table",
+        help="load what is there; it is written down and kept out of tables",
     )
 
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssl_bench.cli.evaluation import add_reading_arguments
+
 if TYPE_CHECKING:
     from ssl_bench.backbones import BackboneWeights
 
@@ -40,29 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="file to write, .pth or .safetensors; not needed with --dry-run",
     )
-    parser.add_argument(
-        "--encoder",
-        choices=("online", "ema"),
-        help="which copy, where a checkpoint holds two (default: the producer's own)",
-    )
-    parser.add_argument("--format", help="checkpoint layout, instead of finding it")
-    parser.add_argument("--prefix", help="take the keys below this prefix")
-    parser.add_argument(
-        "--arch", help="architecture that it must be, as in vit_small_patch16_h12_224"
-    )
-    parser.add_argument(
-        "--allow-partial",
-        action="store_true",
-        help="take what is there; written into OUT and kept out of tables",
-    )
+    add_reading_arguments(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="show the inventory, write nothing"
     )
     parser.add_argument(
         "--json", action="store_true", help="the inventory as JSON on stdout"
-    )
-    parser.add_argument(
-        "--debug", action="store_true", help="show the traceback of an error"
     )
 
 
