@@ -6,9 +6,11 @@ Axes: B batch, C channels, H and W of images and maps, T tokens, D token width.
 from __future__ import annotations
 
 import copy
+import json
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,8 @@ class Backbone(nn.Module):
             ``class_token``, or ``patch_mean`` over the tokens that are patches.
         num_prefix_tokens: tokens before the patches; 0 for maps.
         weights: where the parameters came from; None for random initialisation.
+        own_facts: what moves a feature and stands neither in ``arch`` nor in a tensor;
+            part of the fingerprint.
     """
 
     FINAL: ClassVar[str] = "final"
@@ -43,7 +47,9 @@ class Backbone(nn.Module):
     tap_pooling: str = "average"
     num_prefix_tokens: int = 0
     weights: BackboneWeights | None = None
+    own_facts: Mapping[str, Any] = MappingProxyType({})
     _fingerprint: str | None = None
+    _fingerprint_of: tuple[tuple[int, int], ...] = ()
     _for_inference: bool = False
 
     @abstractmethod
@@ -69,12 +75,22 @@ class Backbone(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of architecture and parameters, computed on first use and kept.
+        """Digest of architecture and parameters, kept until a parameter changes.
 
         An inference copy carries the digest of the network it was made of.
         """
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.arch, self.state_dict())
+        if self._for_inference and self._fingerprint is not None:
+            return self._fingerprint
+        state = self.state_dict()
+        seen = tuple(
+            (t.data_ptr(), 0 if t.is_inference() else t._version)
+            for t in state.values()
+        )
+        if self._fingerprint is None or self._fingerprint_of != seen:
+            facts = dict(self.own_facts)
+            told = f" {json.dumps(facts, sort_keys=True, default=str)}" if facts else ""
+            self._fingerprint = fingerprint(self.arch + told, state)
+            self._fingerprint_of = seen
         return self._fingerprint
 
     def for_inference(self, dtype: torch.dtype, device: torch.device | str) -> Self:

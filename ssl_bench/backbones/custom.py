@@ -86,6 +86,11 @@ def custom(
     backbone = (
         network if isinstance(network, Backbone) else CustomBackbone(name, network)
     )
+    backbone.own_facts = {
+        "config": dict(config),
+        "tap_pooling": backbone.tap_pooling,
+        "num_prefix_tokens": backbone.num_prefix_tokens,
+    }
     if state_dict is not None:
         _fill(name, network, state_dict)
     return backbone.eval()

@@ -97,7 +97,7 @@ def load(
             statistics.mean, statistics.std, size=verified.spec.options.get("size")
         ),
         spec=verified.spec,
-        partial=verified.partial,
+        partial=verified.partial or bool(origin.get("partial", False)),
     )
     if origin and weights.arch == origin["arch"]:
         _check_unchanged(weights, origin, payload.path)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     known = ("taps", "transform", "backbone", "custom_imports")
     complaints = [unknown("option", key, known) for key in options if key not in known]
     if "transform" in options:
-        complaints += transforms.complaints(options["transform"])
+        complaints += suite.transform_complaints(options["transform"])
     if complaints:
         raise ConfigError(complaints)
     taps = options.get("taps", ["final"])
@@ -66,11 +66,13 @@ def run(args: argparse.Namespace) -> int:
         prefix=args.prefix,
         allow_partial=args.allow_partial,
         seed=args.seed,
+        limit=args.limit,
         options=options,
     )
     name = args.dataset or suite.BUNDLED_DATASET
     if args.dataset is None and args.pretrain is not None:
         name = "imagenet"
+    suite.check_request(request)
     backbone = suite.open_backbone(request, options)
     splits = suite.open_splits(name, args.data_root, args.limit, args.seed)
     transform = options.get("transform")

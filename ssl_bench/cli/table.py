@@ -133,6 +133,7 @@ def _say_left_out(records: list[Record], protocol: str | None) -> None:
     for why, count in (
         ("of the bundled scenes", sum(r.bundled for r in mine)),
         ("of partly loaded backbones", sum(r.partial for r in mine)),
+        ("of given features (--features)", sum(r.given for r in mine)),
         ("of smoke runs (--limit)", sum(r.identity.limit is not None for r in mine)),
     ):
         if count:

@@ -7,6 +7,7 @@ that torchvision keeps. Letters: N images of 3 x 32 x 32 = 3072 bytes: R, G, B.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,9 +70,8 @@ class Cifar(ImageDataset):
         return record
 
     def _sizes(self, indices: Sequence[int]) -> list[int | None]:
-        """Return the size of the file that each image lies in."""
-        sizes = {batch: (self.root / batch).stat().st_size for batch in self._pixels}
-        return [sizes[self.samples[i].rpartition("/")[0]] for i in indices]
+        """Return a check sum of each image: all of one size, they lie in memory."""
+        return [zlib.crc32(self._record(i).tobytes()) for i in indices]
 
     def _digests(self, indices: Sequence[int]) -> list[str]:
         return [hashlib.sha256(self._record(i).tobytes()).hexdigest() for i in indices]

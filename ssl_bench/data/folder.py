@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ssl_bench.data import scenes
 from ssl_bench.data.class_folders import class_names, scan
 from ssl_bench.data.image_list import ImageDataset
 from ssl_bench.errors import DataError
@@ -22,6 +23,8 @@ class Folder(ImageDataset):
 
     def __init__(self, root: Path, split: str) -> None:
         self.root, self.split = root, split
+        # The bundled scenes stay marked, under whatever name they are opened.
+        self.bundled = self.bundled or (root / scenes.MANIFEST).is_file()
         self.classes = class_names(self._folder("train"))
         found = scan(root, self._folder(split).name, self.classes)
         self.samples, self.targets = found.samples, found.targets

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -165,6 +167,32 @@ def build(transform: str | Sequence[Mapping[str, Any]]) -> Pipeline:
         raise ConfigError(found)
     _probe(spec, operations)
     return Pipeline(spec, operations)
+
+
+def random_operations(spec: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the operations that do not always do the same, by name.
+
+    Each is tried on a picture of noise under several seeds; nothing else of the global
+    generators is touched.
+    """
+    side = 64
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+    found = []
+    for item in resolve(list(spec)):
+        operation = build([item])
+        state = random.getstate()
+        seen = set()
+        with torch.random.fork_rng(devices=[]):
+            for seed in range(8):
+                torch.default_generator.manual_seed(seed)
+                random.seed(seed)
+                pixels = operation(noise)
+                seen.add((tuple(pixels.shape), pixels.numpy().tobytes()))
+        random.setstate(state)
+        if len(seen) > 1:
+            found.append(str(item["type"]))
+    return found
 
 
 def _torchvision() -> dict[str, Any]:

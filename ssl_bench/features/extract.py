@@ -9,6 +9,7 @@ run keeps.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from ssl_bench.errors import BenchError, DataError, FeatureError, UsageError, un
 from ssl_bench.features.features import Features
 from ssl_bench.features.store import STORE_VERSION, FeatureStore, ShardWriter
 from ssl_bench.pooling import pool, pooling_kind
-from ssl_bench.progress import progress
+from ssl_bench.progress import note, progress
 from ssl_bench.results.record import digest
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -48,6 +49,7 @@ class Extraction:
         workers: processes that decode images; None chooses by cores and images.
         on_bad_image: ``error``, or ``skip`` to leave unreadable images out and count
             them.
+        verify_data: take cached features only if they were made of these very bytes.
     """
 
     device: str = "auto"
@@ -55,6 +57,7 @@ class Extraction:
     batch_size: int = 64
     workers: int | None = None
     on_bad_image: str = "error"
+    verify_data: bool = False
 
     def complaints(self) -> list[str]:
         """Return what is wrong with these values."""
@@ -117,10 +120,22 @@ def feature_key(
             "data": data_fingerprint,
             "dataset": dataset.name,
             "split": dataset.split,
+            "order": _order(dataset),
             "transform": transform_facts(backbone, transform),
             "dtype": dtype,
         }
     )[:32]
+
+
+def _order(dataset: ImageDataset) -> str:
+    """Digest names and targets as they come: the fingerprint does not know the order.
+
+    Rows lie in the order of the data set, so that another order is another file.
+    """
+    hasher = hashlib.sha256(np.ascontiguousarray(dataset.targets).tobytes())
+    for name in dataset.samples:
+        hasher.update(os.fsencode(name) + b"\0")
+    return hasher.hexdigest()
 
 
 def transform_facts(
@@ -173,12 +188,20 @@ def extract_features(
         if transform is None
         else transforms.resolve(transform)
     )
+    random = transforms.random_operations(chosen)
+    if random:
+        raise BenchError(
+            f"the transform draws at random ({', '.join(random)}); features are kept "
+            "under what they were made of, so take operations that always do the same"
+        )
     kept = store or FeatureStore(cache_dir())
-    data_fingerprint = dataset.fingerprint()
+    data_fingerprint = dataset.fingerprint(contents=how.verify_data)
     keys = {
         tap: feature_key(backbone, dataset, tap, chosen, how.dtype, data_fingerprint)
         for tap in taps
     }
+    for key in keys.values():
+        _retry_skipped(kept, key, dataset)
     missing = [tap for tap in taps if kept.get(keys[tap]) is None]
     if missing:
         with kept.locked([keys[tap] for tap in missing]):
@@ -187,6 +210,22 @@ def extract_features(
             if todo:
                 _extract(backbone, dataset, todo, chosen, how, kept)
     return {tap: _kept(kept, keys[tap], how) for tap in taps}
+
+
+def _retry_skipped(store: FeatureStore, key: str, dataset: ImageDataset) -> None:
+    """Drop finished features that lack an image which can be read by now."""
+    features = store.get(key)
+    if features is None or not features.skipped:
+        return
+    for index, name in enumerate(dataset.samples):
+        if name in features.skipped:
+            try:
+                dataset.image(index)
+            except DataError:
+                continue
+            note(f"{name} can be read by now: extracting again")
+            store.remove(key)
+            return
 
 
 def _kept(store: FeatureStore, key: str, how: Extraction) -> Features:
@@ -214,13 +253,20 @@ def _extract(
     """Compute what is missing of ``keys`` (tap -> key), shard by shard."""
     device = resolve_device(how.device)
     total = len(dataset)
+    plan = {
+        "images": total,
+        "batch_size": how.batch_size,
+        "per_shard": max(1, _SHARD_IMAGES // how.batch_size),
+    }
+    begun = store.begun(list(keys.values()))
+    if begun is not None and begun.get("images") == total and begun != plan:
+        note(f"going on with the batch size of {begun['batch_size']} that was begun")
+        plan = begun
+    size, per_shard = plan["batch_size"], plan["per_shard"]
     batches = [
-        range(start, min(start + how.batch_size, total))
-        for start in range(0, total, how.batch_size)
+        range(start, min(start + size, total)) for start in range(0, total, size)
     ]
-    per_shard = max(1, _SHARD_IMAGES // how.batch_size)
     shards = [batches[i : i + per_shard] for i in range(0, len(batches), per_shard)]
-    plan = {"images": total, "batch_size": how.batch_size, "per_shard": per_shard}
     writers = {tap: store.writer(key, plan) for tap, key in keys.items()}
     todo = [
         number

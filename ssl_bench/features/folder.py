@@ -38,6 +38,11 @@ def write_folder(out: Path, splits: Mapping[str, Mapping[str, Features]]) -> lis
     """
     several = len(next(iter(splits.values()))) > 1
     written = []
+    for tap in next(iter(splits.values())):
+        folder = out / tap if several else out
+        for name in _names():
+            # Files of an earlier call must never lie beside some of this one.
+            (folder / name).unlink(missing_ok=True)
     for role in ROLES:
         for tap, features in splits[role].items():
             folder = out / tap if several else out
@@ -51,6 +56,10 @@ def write_folder(out: Path, splits: Mapping[str, Mapping[str, Features]]) -> lis
                     np.save(file, array)
                 written.append(path)
     return written
+
+
+def _names() -> list[str]:
+    return [f"{r}_{kind}.npy" for r in ROLES for kind in ("features", "targets")]
 
 
 def read_folder(folder: Path) -> dict[str, Features]:

@@ -7,7 +7,8 @@ Under the store's root each key has
     <key>.lock       held by the process that writes
 
 A shard is written beside its name, synced and renamed; the finished folder appears by
-one rename. The lock is the kernel's (flock), so it ends with its process.
+one rename. The lock is the kernel's and belongs to one process, not to the workers that
+it forks, so that it ends with that process.
 """
 
 from __future__ import annotations
@@ -83,11 +84,38 @@ class FeatureStore:
             for key in sorted(keys):
                 file = stack.enter_context((self.root / f"{key}.lock").open("w"))
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     note("waiting for another process that extracts the same features")
-                    fcntl.flock(file, fcntl.LOCK_EX)
+                    fcntl.lockf(file, fcntl.LOCK_EX)
             yield
+
+    def remove(self, key: str) -> None:
+        """Take the finished features of ``key`` away; nobody sees half of them."""
+        with self.locked([key]):
+            away = self.root / f"{key}.removed"
+            shutil.rmtree(away, ignore_errors=True)
+            if self.path(key).is_dir():
+                self.path(key).rename(away)
+                shutil.rmtree(away, ignore_errors=True)
+
+    def begun(self, keys: Sequence[str]) -> dict[str, int] | None:
+        """Return the plan by which all of ``keys`` were begun; None if they differ."""
+        found = []
+        for key in keys:
+            try:
+                text = (partial_folder(self.path(key)) / "plan.json").read_text("utf-8")
+                plan = json.loads(text)
+            except (OSError, ValueError):
+                return None
+            found.append(plan)
+        whole = all(
+            isinstance(plan, dict)
+            and set(plan) == {"images", "batch_size", "per_shard"}
+            and all(type(value) is int and value > 0 for value in plan.values())
+            for plan in found
+        )
+        return found[0] if whole and all(plan == found[0] for plan in found) else None
 
     def tidy(self, key: str) -> None:
         """Remove shards that outlived their finished features: a kill came between."""
@@ -122,6 +150,8 @@ class ShardWriter:
         if self.folder.exists() and (
             not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != text
         ):
+            # Without a plan the rest is never taken for shards, killed here or not.
+            plan_file.unlink(missing_ok=True)
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not plan_file.exists():
@@ -132,7 +162,8 @@ class ShardWriter:
 
     def has(self, number: int) -> bool:
         """Whether the shard is there, whole."""
-        return self._shard(number).with_suffix(".json").exists()
+        path = self._shard(number)
+        return path.with_suffix(".json").exists() and path.exists()
 
     def write(
         self, number: int, feats_ND: NDArray[np.float32], skipped: Mapping[int, str]

@@ -47,6 +47,9 @@ METRICS = (r"top[15]_k\d+(_T[\d.]+)?(_majority)?(_euclidean)?",)
 BARE_TEMPERATURE = 0.07
 """The temperature that metric names leave out. Source: Wu et al. 2018, section 3.4."""
 
+CELLS = {"cells": True}
+"""Marks a setting that chooses which cells are reported and moves none of them."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -66,11 +69,15 @@ class Settings:
     """
 
     # Source: facebookresearch/dino eval_knn.py, --nb_knn.
-    topk: tuple[int, ...] = (10, 20, 100, 200)
+    topk: tuple[int, ...] = field(default=(10, 20, 100, 200), metadata=CELLS)
     # Source: Wu et al. 2018, section 3.4.
-    temperatures: tuple[float, ...] = (BARE_TEMPERATURE,)
-    votes: tuple[Literal["weighted", "majority"], ...] = ("weighted", "majority")
-    distances: tuple[Literal["cosine", "euclidean"], ...] = ("cosine",)
+    temperatures: tuple[float, ...] = field(default=(BARE_TEMPERATURE,), metadata=CELLS)
+    votes: tuple[Literal["weighted", "majority"], ...] = field(
+        default=("weighted", "majority"), metadata=CELLS
+    )
+    distances: tuple[Literal["cosine", "euclidean"], ...] = field(
+        default=("cosine",), metadata=CELLS
+    )
     query: Literal["test", "train"] = "test"
     tap: str = "final"
     backend: Literal["auto", "faiss", "torch"] = field(
@@ -116,7 +123,7 @@ def metric_name(
     """
     name = f"top{top}_k{k}"
     if temperature is not None and temperature != BARE_TEMPERATURE:
-        name += f"_T{temperature:g}"
+        name += f"_T{np.format_float_positional(temperature, trim='-')}"
     if vote == "majority":
         name += "_majority"
     if distance == "euclidean":

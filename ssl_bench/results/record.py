@@ -188,6 +188,8 @@ class Record:
         selection: which split chose the hyper-parameters, ``none`` where nothing was
             chosen.
         warnings: what a reader of the number has to know.
+        deviations: in what the run left the published protocol, as ``tap=layer3``;
+            such a row is labelled and stands beside no published figure.
         code: version and commit of this package.
         environment: device, threads, library versions, host facts.
         started: UTC, ISO 8601.
@@ -208,6 +210,7 @@ class Record:
     seconds: float
     config: str = ""
     warnings: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -216,7 +219,9 @@ class Record:
         for name in ("name", "config"):
             object.__setattr__(self, name, _readable(getattr(self, name)))
         object.__setattr__(self, "metrics", tuple(self.metrics))
-        object.__setattr__(self, "warnings", tuple(map(_readable, self.warnings)))
+        for name in ("warnings", "deviations"):
+            texts = tuple(map(_readable, getattr(self, name)))
+            object.__setattr__(self, name, texts)
 
     @property
     def key(self) -> str:
@@ -234,9 +239,15 @@ class Record:
         return bool(self.checkpoint.get("partial", False))
 
     @property
+    def given(self) -> bool:
+        """Whether the features came from files, of which nothing is known."""
+        return bool(self.dataset.get("given", False))
+
+    @property
     def tabled(self) -> bool:
         """Whether a table of real models may show this record."""
-        return not (self.bundled or self.partial or self.identity.limit is not None)
+        smoke = self.identity.limit is not None
+        return not (self.bundled or self.partial or self.given or smoke)
 
     def metric(self, name: str) -> Metric | None:
         """Return the metric called ``name``, or None."""

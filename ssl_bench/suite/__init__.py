@@ -5,6 +5,7 @@ Read `evaluate` first: it is the whole way from a request to records.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterable
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ssl_bench.config import keyed_settings
+from ssl_bench.data import transforms
 from ssl_bench.data.roots import cache_dir
+from ssl_bench.errors import BenchError
 from ssl_bench.features import FeatureStore, transform_facts
 from ssl_bench.files import atomic_write_text
 from ssl_bench.progress import note
@@ -25,10 +28,12 @@ from ssl_bench.suite.request import (
     BUNDLED_DATASET,
     Plan,
     Request,
+    check_request,
     open_backbone,
     open_splits,
     plan_evaluation,
     say_defaults,
+    transform_complaints,
 )
 from ssl_bench.versions import code_facts
 
@@ -36,6 +41,7 @@ __all__ = [
     "BUNDLED_DATASET",
     "Plan",
     "Request",
+    "check_request",
     "evaluate",
     "identify",
     "open_backbone",
@@ -43,6 +49,7 @@ __all__ = [
     "plan_evaluation",
     "run_request",
     "say_defaults",
+    "transform_complaints",
 ]
 
 
@@ -116,6 +123,7 @@ def run_request(
     evaluation = safe_name(f"{plan.protocol.PROTOCOL}_{plan.dataset_name}")
     finished = _find(store, identity.key(), plan.name, evaluation)
     if finished is not None and not request.rerun:
+        _check_finished(request, plan, finished)
         note(f"already evaluated on {finished.started}; --rerun runs it again")
         return finished
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -129,7 +137,9 @@ def run_request(
         given=plan.given,
         transform=plan.transform,
         seed=request.seed,
-        extraction=request.extraction,
+        extraction=dataclasses.replace(
+            request.extraction, verify_data=request.verify_data
+        ),
         store=FeatureStore(cache_dir()),
         work_dir=request.work_dir,
         limit=request.limit,
@@ -151,7 +161,8 @@ def run_request(
         started=started,
         seconds=round(time.monotonic() - clock, 3),
         config=plan.config_name,
-        warnings=(*_load_warnings(plan), *outcome.warnings),
+        warnings=(*_load_warnings(plan), *_skip_warnings(outcome), *outcome.warnings),
+        deviations=deviations(request, plan),
     )
     if store is not None:
         _keep(store, record, again=finished is not None)
@@ -234,11 +245,61 @@ def _dataset_facts(request: Request, plan: Plan, outcome: Outcome) -> dict[str, 
         "given": first is None,
     }
     if request.verify_data:
-        facts["contents"] = {
-            split.split: split.fingerprint(contents=True)
-            for split in plan.dataset.values()
-        }
+        facts["contents"] = _contents(plan)
     return facts
+
+
+def deviations(request: Request, plan: Plan) -> tuple[str, ...]:
+    """Say in what a run leaves the published protocol; empty where it does not.
+
+    Settings that only choose which cells are reported are no deviation.
+    """
+    found = [
+        f"{item.name}={getattr(plan.settings, item.name)}"
+        for item in dataclasses.fields(plan.settings)
+        if item.metadata.get("keyed", True)
+        and not item.metadata.get("cells", False)
+        and getattr(plan.settings, item.name) != item.default
+    ]
+    backbone = plan.backbone
+    if backbone is not None:
+        kind = plan.dataset["train"].transform_name
+        if plan.transform != transforms.default_spec(kind, backbone.input.size):
+            found.append("another transform")
+        if request.extraction.dtype != "fp32":
+            found.append(f"dtype={request.extraction.dtype}")
+    return tuple(found)
+
+
+def _check_finished(request: Request, plan: Plan, finished: Record) -> None:
+    """Refuse a finished record that does not say what this request asks."""
+    skipped = finished.dataset.get("skipped", {})
+    if skipped and request.extraction.on_bad_image == "error":
+        name = next(iter(skipped))
+        raise BenchError(
+            f"the finished record left out {len(skipped)} unreadable images, first "
+            f"{name}; repair them and pass --rerun, or pass --on-bad-image skip"
+        )
+    if request.verify_data and plan.dataset:
+        contents = _contents(plan)
+        if finished.dataset.get("contents") != contents:
+            known = "other" if "contents" in finished.dataset else "unverified"
+            raise BenchError(
+                f"the finished record was made of {known} image contents; pass --rerun "
+                "to evaluate these"
+            )
+
+
+def _contents(plan: Plan) -> dict[str, str]:
+    return {
+        split.split: split.fingerprint(contents=True) for split in plan.dataset.values()
+    }
+
+
+def _skip_warnings(outcome: Outcome) -> tuple[str, ...]:
+    if not outcome.skipped:
+        return ()
+    return (f"{len(outcome.skipped)} unreadable images were left out",)
 
 
 def _load_warnings(plan: Plan) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def plan_evaluation(
             all together.
     """
     protocol = get_protocol(protocol_name)
-    _check_request(request)
+    check_request(request)
     dataset_name = _dataset_name(request, protocol)
     path = _config_path(request, protocol_name, dataset_name)
     config = read_config(path, request.options)
@@ -116,7 +116,7 @@ def plan_evaluation(
     complaints += request.extraction.complaints()
     transform = config.get("transform")
     if transform is not None:
-        complaints += transforms.complaints(transform)
+        complaints += transform_complaints(transform)
     if complaints:
         raise ConfigError(complaints)
 
@@ -154,6 +154,18 @@ def plan_evaluation(
         given={},
         transform=spec,
     )
+
+
+def transform_complaints(transform: Any) -> list[str]:
+    """Return what is wrong with a transform for evaluation."""
+    found = transforms.complaints(transform)
+    if not found:
+        found = [
+            f"transform {name} draws at random; evaluation needs one that always does "
+            "the same"
+            for name in transforms.random_operations(transforms.resolve(transform))
+        ]
+    return found
 
 
 def open_splits(
@@ -251,7 +263,8 @@ def _step(item: Mapping[str, Any]) -> str:
     return f"{item['type']} {' '.join(values)}".strip()
 
 
-def _check_request(request: Request) -> None:
+def check_request(request: Request) -> None:
+    """Refuse a request that contradicts itself, before anything is looked up."""
     if request.features is not None and request.pretrain is not None:
         raise UsageError(
             "--features takes the place of a backbone; leave out --pretrain or "
@@ -263,6 +276,8 @@ def _check_request(request: Request) -> None:
         )
     if request.name is not None and not request.name.strip():
         raise UsageError("--name is empty; write the model's name, or leave it out")
+    if not 0 <= request.seed < 2**32:
+        raise UsageError(f"--seed {request.seed} is not between 0 and 4294967295")
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit} is not 1 or more")
 

@@ -272,6 +272,10 @@ def test_the_order_of_the_list_is_no_matter(name: str, root: Path) -> None:
     assert turned.fingerprint(True) == split.fingerprint(True)
 
 
+# Their pixels are read on opening, so that the plain fingerprint follows them already.
+IN_MEMORY = {"cifar10", "cifar100"}
+
+
 def test_fingerprint_follows_labels_paths_and_sizes(name: str, own_root: Path) -> None:
     split = pair(name, own_root)[0]
     before = split.fingerprint()
@@ -282,7 +286,8 @@ def test_fingerprint_follows_labels_paths_and_sizes(name: str, own_root: Path) -
     assert split.select(range(1, len(split))).fingerprint() != before
     path = file_of(split, 0)
     path.write_bytes(path.read_bytes() + b"\0")
-    assert split.fingerprint() != before
+    if name not in IN_MEMORY:
+        assert split.fingerprint() != before
 
 
 def test_contents_follow_every_byte(name: str, own_root: Path) -> None:
@@ -296,7 +301,7 @@ def test_contents_follow_every_byte(name: str, own_root: Path) -> None:
 
     split = pair(name, own_root)[0]
 
-    assert split.fingerprint() == before[0]
+    assert (split.fingerprint() == before[0]) == (name not in IN_MEMORY)
     assert split.fingerprint(contents=True) != before[1]
 
 

@@ -277,3 +277,103 @@ def test_features_from_which_nothing_follows_are_refused() -> None:
         check_features(given(np.ones((4, 3), np.float32)), chunk=2)
     with pytest.raises(FeatureError, match="shape"):
         check_features(given(np.ones((0, 3), np.float32)))
+
+
+def test_another_order_of_the_same_images_is_not_taken_for_this_one(
+    backbone: Backbone, train: data.ImageDataset
+) -> None:
+    first = extract_features(backbone, train, transform="small", extraction=SMALL)
+    order = np.random.default_rng(0).permutation(24)
+    other = extract_features(
+        backbone, train.select(order), transform="small", extraction=SMALL
+    )
+    a, b = first["final"], other["final"]
+    assert b.targets.tolist() == a.targets[order].tolist()
+    np.testing.assert_allclose(b.feats_ND, a.feats_ND[order], rtol=1e-4, atol=1e-5)
+
+
+def test_changed_weights_are_not_taken_for_the_old_ones(
+    train: data.ImageDataset,
+) -> None:
+    backbone = backbones.build(ARCH, seed=3)
+    before = extract_features(backbone, train, transform="small", extraction=SMALL)
+    with torch.no_grad():
+        backbone.conv1.weight.mul_(-1)
+    after = extract_features(backbone, train, transform="small", extraction=SMALL)
+    assert before["final"].fingerprint != after["final"].fingerprint
+    assert not np.allclose(before["final"].feats_ND, after["final"].feats_ND)
+
+
+def test_verified_features_are_those_of_these_bytes(
+    backbone: Backbone, train: data.ImageDataset, tmp_path: Path
+) -> None:
+    """Bitmaps keep their size whatever they show."""
+    for path in train.samples:
+        Image.open(train.root / path).save(train.root / f"{path[:-4]}.bmp")
+        (train.root / path).unlink()
+    dataset = data.open_dataset("folder", "train", train.root)
+    store = FeatureStore(tmp_path / "store")
+    verifying = Extraction(batch_size=5, workers=0, verify_data=True)
+    arguments = {"transform": "small", "extraction": verifying, "store": store}
+    before = extract_features(backbone, dataset, **arguments)["final"]
+    Image.new("RGB", (40, 40)).save(dataset.root / dataset.samples[0])
+    again = data.open_dataset("folder", "train", train.root)
+    assert again.fingerprint() == dataset.fingerprint()
+    after = extract_features(backbone, again, **arguments)["final"]
+    assert not np.array_equal(before.feats_ND[0], after.feats_ND[0])
+    assert np.array_equal(before.feats_ND[8:], after.feats_ND[8:])
+
+
+def test_a_repaired_image_is_extracted(
+    backbone: Backbone, train: data.ImageDataset, tmp_path: Path
+) -> None:
+    path = train.root / train.samples[3]
+    whole = path.read_bytes()
+    path.write_bytes(b"\0" * len(whole))
+    dataset = data.open_dataset("folder", "train", train.root)
+    skipping = Extraction(batch_size=5, workers=0, on_bad_image="skip")
+    arguments = {"transform": "small", "store": FeatureStore(tmp_path / "store")}
+    found = extract_features(backbone, dataset, extraction=skipping, **arguments)
+    assert len(found["final"]) == 23
+    path.write_bytes(whole)
+    found = extract_features(backbone, dataset, extraction=SMALL, **arguments)
+    assert len(found["final"]) == 24
+
+
+def test_a_run_goes_on_with_the_batch_that_it_began_with(
+    backbone: Backbone,
+    train: data.ImageDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("ssl_bench.features.extract._SHARD_IMAGES", 5)
+    from ssl_bench.features.store import ShardWriter
+
+    write = ShardWriter.write
+    written: list[int] = []
+
+    def stop_once(self: ShardWriter, number: int, *rest: object) -> None:
+        if number == 2 and 2 not in written:
+            written.append(2)
+            raise KeyboardInterrupt
+        written.append(number)
+        write(self, number, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ShardWriter, "write", stop_once)
+    arguments = {"transform": "small", "store": FeatureStore(tmp_path / "store")}
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(backbone, train, extraction=SMALL, **arguments)
+    other = Extraction(batch_size=7, workers=0)
+    found = extract_features(backbone, train, extraction=other, **arguments)
+    assert len(found["final"]) == 24
+    assert written == [0, 1, 2, 2, 3, 4]
+    assert "batch size of 5" in capsys.readouterr().err
+
+
+def test_a_transform_that_draws_at_random_is_refused(
+    backbone: Backbone, train: data.ImageDataset
+) -> None:
+    crop = [{"type": "RandomCrop", "size": 32}]
+    with pytest.raises(BenchError, match="RandomCrop"):
+        extract_features(backbone, train, transform=crop, extraction=SMALL)

@@ -97,3 +97,26 @@ def test_one_changed_value_changes_the_fingerprint(tmp_path: Path) -> None:
     targets[0] += 1
     np.save(tmp_path / "train_targets.npy", targets)
     assert read_folder(tmp_path)["train"].fingerprint != before
+
+
+def test_a_killed_rewrite_leaves_no_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {r: {"final": features(r)} for r in ("train", "test")}
+    write_folder(tmp_path, old)
+    saved = np.save
+
+    def stop_at_test(file: object, array: np.ndarray) -> None:
+        if len(array) == 9:
+            raise KeyboardInterrupt
+        saved(file, array)
+
+    monkeypatch.setattr(np, "save", stop_at_test)
+    new = {
+        "train": {"final": features("train", count=5)},
+        "test": {"final": features("test", count=9)},
+    }
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path, new)
+    with pytest.raises(FeatureError, match=r"test_features\.npy is missing"):
+        read_folder(tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -150,3 +152,57 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
         file.write("second\n")
     process.join()
     assert log.read_text() == "first\nsecond\n"
+
+
+def _leave_an_orphan(root: Path, orphan: Path) -> None:
+    """End while holding the lock, as by SIGKILL, with a forked worker still alive."""
+    with FeatureStore(root).locked(["k"]):
+        child = os.fork()
+        if child == 0:
+            time.sleep(20)
+            os._exit(0)
+        orphan.write_text(str(child))
+        os._exit(9)
+
+
+def test_a_killed_process_leaves_no_lock_to_its_orphans(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    orphan = tmp_path / "orphan"
+    process = context.Process(target=_leave_an_orphan, args=(tmp_path / "s", orphan))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    start = time.monotonic()
+    try:
+        with FeatureStore(tmp_path / "s").locked(["k"]):
+            assert time.monotonic() - start < 10
+    finally:
+        os.kill(int(orphan.read_text()), signal.SIGKILL)
+
+
+def test_a_shard_without_its_rows_is_none(tmp_path: Path) -> None:
+    """A kill in the middle of throwing old shards away may leave one half."""
+    store = FeatureStore(tmp_path)
+    store.root.mkdir(parents=True)
+    writer = store.writer("k", PLAN)
+    writer.write(0, FEATS[:2], {})
+    next(tmp_path.rglob("shard-*.npy")).unlink()
+    assert not store.writer("k", PLAN).has(0)
+
+
+def test_shards_without_a_plan_are_none(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    store.root.mkdir(parents=True)
+    store.writer("k", PLAN).write(0, FEATS[:2], {})
+    next(tmp_path.rglob("plan.json")).unlink()
+    assert store.begun(["k"]) is None
+    assert not store.writer("k", PLAN).has(0)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"images": 5}', '{"images": -1}'])
+def test_a_plan_that_is_none_begins_anew(tmp_path: Path, text: str) -> None:
+    store = FeatureStore(tmp_path)
+    store.root.mkdir(parents=True)
+    store.writer("k", PLAN)
+    next(tmp_path.rglob("plan.json")).write_text(text)
+    assert store.begun(["k"]) is None

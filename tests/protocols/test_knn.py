@@ -47,6 +47,9 @@ def value(record: Record, name: str) -> float:
 def test_metric_names() -> None:
     assert metric_name(1, 20, "weighted", "cosine", 0.07) == "top1_k20"
     assert metric_name(5, 20, "weighted", "cosine", 0.1) == "top5_k20_T0.1"
+    assert metric_name(1, 5, "weighted", "cosine", 1e-5) == "top1_k5_T0.00001"
+    assert metric_name(1, 5, "weighted", "cosine", 1.0) == "top1_k5_T1"
+    assert metric_name(1, 5, "weighted", "cosine", 0.1234567) == "top1_k5_T0.1234567"
     assert metric_name(1, 10, "majority", "cosine", None) == "top1_k10_majority"
     assert (
         metric_name(1, 10, "majority", "euclidean", None)

@@ -356,3 +356,120 @@ def test_features_command_writes_what_knn_reads(
     assert (out / "final" / "test_targets.npy").is_file()
     assert cli.main([*words, "tpas=layer3"]) == 1
     assert "'taps'" in capsys.readouterr().err
+
+
+def test_skipped_images_do_not_hide_from_a_later_run(
+    checkpoint: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    store = RecordStore(tmp_path / "results")
+    (image_folder / "val" / "red" / "2.png").write_bytes(b"no image")
+    skipping = Extraction(batch_size=8, workers=0, on_bad_image="skip")
+    record = evaluate(checkpoint, image_folder, store=store, extraction=skipping)
+    assert record.warnings == ("1 unreadable images were left out",)
+    with pytest.raises(BenchError, match=r"red/2\.png"):
+        evaluate(checkpoint, image_folder, store=store)
+
+
+def test_verified_data_are_compared_with_a_finished_record(
+    checkpoint: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    store = RecordStore(tmp_path / "results")
+    evaluate(checkpoint, image_folder, store=store)
+    with pytest.raises(BenchError, match="unverified"):
+        evaluate(checkpoint, image_folder, store=store, verify_data=True)
+    again = evaluate(
+        checkpoint, image_folder, store=store, verify_data=True, rerun=True
+    )
+    assert set(again.dataset["contents"]) == {"train", "val"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"options": {"settings.topk": [3], "settings.votes": ["weighted"]}}, ()),
+        ({"options": {"settings.topk": [3], "transform": "imagenet"}}, ()),
+        ({"options": OPTIONS}, ("another transform",)),
+        (
+            {"options": {"settings.topk": [3], "settings.query": "train"}},
+            ("query=train",),
+        ),
+        (
+            {"options": {"settings.topk": [3], "settings.tap": "layer3"}},
+            ("tap=layer3",),
+        ),
+        (
+            {
+                "options": {"settings.topk": [3]},
+                "extraction": Extraction(batch_size=8, workers=0, dtype="bf16"),
+            },
+            ("dtype=bf16",),
+        ),
+    ],
+)
+def test_what_leaves_the_published_protocol_is_said(
+    checkpoint: Path,
+    image_folder: Path,
+    change: dict[str, object],
+    said: tuple[str, ...],
+) -> None:
+    assert evaluate(checkpoint, image_folder, **change).deviations == said
+
+
+def test_given_features_stay_out_of_tables(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for role, count in (("train", 20), ("test", 6)):
+        np.save(tmp_path / f"{role}_features.npy", rng.normal(size=(count, 4)))
+        np.save(tmp_path / f"{role}_targets.npy", np.arange(count) % 2)
+    record = ssl_bench.evaluate(
+        protocols="knn", features=tmp_path, dataset="imagenet", name="mine"
+    )[0]
+    assert not record.tabled
+
+
+def test_a_partly_loaded_backbone_stays_marked_after_extraction(
+    checkpoint: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    state = torch.load(checkpoint, weights_only=True)
+    state["left_over.weight"] = torch.ones(3)
+    torch.save(state, tmp_path / "partial.pth")
+    weights = checkpoints.load(tmp_path / "partial.pth", allow_partial=True)
+    checkpoints.save(weights, tmp_path / "clean.pth")
+    assert evaluate(tmp_path / "clean.pth", image_folder).partial
+
+
+def test_options_of_a_custom_backbone_are_part_of_its_identity() -> None:
+    from ssl_bench.backbones.custom import custom
+    from ssl_bench.registry import MODELS
+
+    @MODELS.register_module(force=True)
+    class Powered(torch.nn.Module):
+        dims = {"final": 3}  # noqa: RUF012
+
+        def __init__(self, power: int) -> None:
+            super().__init__()
+            self.power = power
+
+        def forward_taps(self, images: torch.Tensor, taps: list[str]) -> object:
+            return dict.fromkeys(taps, images**self.power)
+
+    one, two = (custom({"type": "Powered", "power": p}) for p in (1, 2))
+    assert one.fingerprint != two.fingerprint
+    assert one.fingerprint == custom({"type": "Powered", "power": 1}).fingerprint
+
+
+def test_a_random_transform_is_a_complaint(
+    checkpoint: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "mine.py"
+    config.write_text(
+        "protocol = 'knn'\ndataset = 'folder'\n"
+        "transform = [dict(type='RandomCrop', size=32)]\n"
+    )
+    with pytest.raises(ConfigError, match="RandomCrop draws at random"):
+        evaluate(checkpoint, image_folder, config=str(config), options={})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none(seed: int) -> None:
+    with pytest.raises(UsageError, match="--seed"):
+        ssl_bench.evaluate(seed=seed)

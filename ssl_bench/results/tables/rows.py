@@ -286,7 +286,7 @@ def _field(name: str, record: Record) -> str:
 def _published(
     column: Column, record: Record, heading: Heading, references: References
 ) -> tuple[str | None, tuple[Reference, ...]]:
-    if not heading.published or not record.tabled:
+    if not heading.published or not record.tabled or record.deviations:
         return None, ()
     sha256 = str(record.checkpoint.get("sha256") or "")
     config = references.config_of(record.name, sha256)
@@ -319,12 +319,14 @@ def _label(record: Record, all_of_model: Sequence[Record], heading: Heading) -> 
     mine = _flat(record)
     others = [_flat(rival) for rival in rivals]
     shared = [_flat(r) for r in all_of_model]
-    parts = []
+    parts = list(record.deviations)
     for place in sorted({place for flat in others for place in flat}):
         against = shared if place in _SHARED else others
         value = mine.get(place, _ABSENT)
         if any(flat.get(place, _ABSENT) != value for flat in against):
-            parts.append(f"{place.removeprefix('settings.')}={_short(value)}")
+            part = f"{place.removeprefix('settings.')}={_short(value)}"
+            if part not in parts:
+                parts.append(part)
         elif place == "limit" and value is not None:
             parts.append(f"limit={value}")
     if record.partial:
