@@ -198,7 +198,7 @@ def _fit(value: Any, hint: Any) -> tuple[Any, str]:
         items = value if isinstance(value, list | tuple) else [value]
         pairs = [_fit(item, inner) for item in items]
         bad = next((problem for _, problem in pairs if problem), "")
-        return tuple(item for item, _ in pairs), bad and f"a list of {_describe(inner)}"
+        return tuple(item for item, _ in pairs), bad and f"a list of {_plural(inner)}"
     if origin is typing.Literal:
         choices = typing.get_args(hint)
         return value, "" if value in choices else f"one of {', '.join(choices)}"
@@ -208,6 +208,13 @@ def _fit(value: Any, hint: Any) -> tuple[Any, str]:
         return float(value), ""
     right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     return value, "" if right else _describe(hint)
+
+
+def _plural(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(map(str, typing.get_args(hint)))
+    words = {int: "whole numbers", float: "numbers", str: "words"}
+    return words.get(hint, _describe(hint))
 
 
 def _describe(hint: Any) -> str:

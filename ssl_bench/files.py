@@ -103,3 +103,16 @@ def sync_dir(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_writable(folder: Path) -> None:
+    """Write and remove an empty file, before hours are spent on what goes there.
+
+    Raises:
+        BenchError: if the folder cannot be made or written.
+    """
+    probe = folder / f".writable-{os.getpid()}"
+    with _writing(folder, probe):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()

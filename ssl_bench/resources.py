@@ -60,9 +60,13 @@ def find_config(name: str) -> Path:
     path = Path(name)
     if path.suffix == ".py" and path.is_file():
         return path
+    if path.suffix != ".py" and path.exists():
+        raise BenchError(
+            f"{name} is no config; a checkpoint is named with --pretrain {name}"
+        )
     known = config_names()
     if path.name == name and path.stem in known and path.suffix in ("", ".py"):
         return known[path.stem]
-    if path.parent != Path() and path.suffix == ".py":
+    if ("/" in name or "\\" in name) and path.suffix == ".py":
         raise BenchError(f"config file {name} does not exist; pass a path or a name")
     raise BenchError(unknown("config", name, known))

@@ -69,7 +69,7 @@ def test_every_complaint_about_settings_comes_at_once() -> None:
     assert "one of a, b" in text
     assert "True or False" in text
     assert "a whole number or None" in text
-    assert "a list of a whole number" in text
+    assert "a list of whole numbers" in text
 
 
 def test_settings_take_what_fits() -> None:

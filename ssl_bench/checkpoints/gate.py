@@ -157,11 +157,11 @@ def _complaint(
         surplus = [encoder.names[name] for name in coverage.unexpected]
         shown = [_with_nearest(name, absent) for name in surplus[:_SHOWN]]
         parts.append(_list(f"{len(surplus)} keys have no place in it", shown, surplus))
-    line = f"ssl-bench extract {source} OUT.pth"
     return (
-        f"{source} does not fill {spec.name}: {'; '.join(parts)}. Take another network "
-        f"of the file ({line} --prefix PREFIX), or accept it as it is, outside the "
-        f"tables ({line} --allow-partial)"
+        f"{source} does not fill {spec.name}: {'; '.join(parts)}. Look at the file "
+        f"(ssl-bench extract {source} --dry-run --allow-partial); take another network "
+        "of it with --prefix PREFIX, or accept it as it is, outside the tables, with "
+        "--allow-partial"
     )
 
 

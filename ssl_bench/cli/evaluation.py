@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_bench.errors import UsageError
+from ssl_bench.files import check_writable
 
 if TYPE_CHECKING:
     from ssl_bench.results.record import Record
@@ -190,8 +191,12 @@ def run_protocol(args: argparse.Namespace, protocol: str) -> int:
     plan = suite.plan_evaluation(request, protocol)
     suite.say_defaults(request, plan)
     if args.dry_run:
-        print(describe(request, plan))
+        facts = describe(request, plan)
+        width = max(map(len, facts))
+        lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
+        print(json.dumps(facts, indent=2) if args.json else "\n".join(lines))
         return 0
+    check_writable(args.results)
     record = suite.run_request(request, plan, RecordStore(args.results))
     if args.json:
         print(json.dumps(record.to_json(), indent=2))
@@ -200,21 +205,20 @@ def run_protocol(args: argparse.Namespace, protocol: str) -> int:
     return 0
 
 
-def describe(request: Request, plan: Plan) -> str:
+def describe(request: Request, plan: Plan) -> dict[str, str]:
     """Say what an evaluation would do."""
     from ssl_bench import suite
 
     identity = suite.identify(request, plan)
     splits = ", ".join(f"{s.split} {len(s)}" for s in plan.dataset.values())
-    lines = [
-        f"model     {plan.name} ({identity.arch})",
-        f"protocol  {identity.protocol} version {identity.version}",
-        f"config    {plan.config_name}",
-        f"data      {plan.dataset_name}: {splits or 'given features'}",
-        f"settings  {json.dumps(identity.settings)}",
-        f"key       {identity.key()}",
-    ]
-    return "\n".join(lines)
+    return {
+        "model": f"{plan.name} ({identity.arch})",
+        "protocol": f"{identity.protocol} version {identity.version}",
+        "config": plan.config_name,
+        "data": f"{plan.dataset_name}: {splits or 'given features'}",
+        "settings": json.dumps(identity.settings),
+        "key": identity.key(),
+    }
 
 
 def summary(record: Record) -> str:
@@ -222,7 +226,7 @@ def summary(record: Record) -> str:
     from ssl_bench.results.tables.formats import interval
 
     lines = [
-        f"{record.name} on {record.dataset['name']} "
+        f"{' '.join(record.name.split())} on {record.dataset['name']} "
         f"({record.identity.protocol}, {record.identity.arch})",
         "",
         "| metric | value | 95 % interval | images |",
@@ -236,4 +240,13 @@ def summary(record: Record) -> str:
         )
     for warning in record.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    reasons = {
+        "a smoke run (--limit)": record.identity.limit is not None,
+        "a partly loaded backbone": record.partial,
+        "given features": record.given,
+        "the bundled scenes": record.bundled,
+    }
+    why = [reason for reason, holds in reasons.items() if holds]
+    if why:
+        print(f"in no table of real models: {', '.join(why)}", file=sys.stderr)
     return "\n".join(lines)

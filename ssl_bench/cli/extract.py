@@ -61,6 +61,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("OUT is missing; name a file to write, or pass --dry-run")
     if args.out is not None:
         check_suffix(args.out)
+        if args.out.exists() and args.out.samefile(
+            checkpoints.resolve(args.checkpoint)
+        ):
+            raise UsageError(f"OUT {args.out} is the checkpoint itself; name another")
     weights = checkpoints.load(
         args.checkpoint,
         layout=args.format,

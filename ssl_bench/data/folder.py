@@ -19,6 +19,7 @@ class Folder(ImageDataset):
 
     name = DATASET
     folders = ("folder",)
+    own = True
     layout = "train/<class>/*.jpg and val/<class>/*.jpg (or test/ in place of val/)"
 
     def __init__(self, root: Path, split: str) -> None:

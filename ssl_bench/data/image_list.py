@@ -78,6 +78,7 @@ class ImageDataset(Dataset[tuple[Image.Image, Any, int]]):
         layout: the files it expects, for the message when they are not there.
         bundled: whether it comes with this package, which keeps it out of tables of
             real models.
+        own: whether it is data of the user's, so that its name alone names nothing.
         root: the folder that ``samples`` are relative to.
         split: one of ``splits``.
         classes: names, by label.
@@ -91,6 +92,7 @@ class ImageDataset(Dataset[tuple[Image.Image, Any, int]]):
     folders: ClassVar[tuple[str, ...]]
     layout: ClassVar[str]
     bundled: bool = False
+    own: ClassVar[bool] = False
 
     root: Path
     split: str

@@ -34,7 +34,7 @@ from ssl_bench.results.record import digest
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_SHARD_IMAGES = 512
+_SHARD_IMAGES = 128
 _FEW_IMAGES = 256
 
 
@@ -276,6 +276,8 @@ def _extract(
     if todo:
         wanted = [list(batch) for number in todo for batch in shards[number]]
         done = total - sum(len(batch) for batch in wanted)
+        if done:
+            note(f"{done} of {total} images were done before")
         model = backbone.for_inference(DTYPES[how.dtype], device)
         feed = loader(
             dataset,

@@ -57,6 +57,14 @@ def check_features(features: Features, chunk: int = 16384) -> None:
     """
     feats_ND = features.feats_ND
     where = f"{features.split} features of {features.dataset} at {features.tap}"
+    cause = (
+        "the backbone overflowed or its weights are damaged: try --dtype fp32, and "
+        "ssl-bench extract --dry-run on the checkpoint",
+        "the backbone collapsed or was not loaded: look at ssl-bench extract --dry-run",
+    )
+    if features.tap == "given":
+        where = f"{features.dataset}/{features.split}_features.npy"
+        cause = ("mend what wrote the file", "mend what wrote the file")
     if feats_ND.ndim != 2 or not feats_ND.size:
         raise FeatureError(
             f"{where} have shape {feats_ND.shape}; need (images, dimensions), neither 0"
@@ -69,13 +77,10 @@ def check_features(features: Features, chunk: int = 16384) -> None:
         if not finite_N.all():
             row = start + int(np.argmin(finite_N))
             raise FeatureError(
-                f"{where} hold NaN or infinity, first in row {row}; the backbone "
-                "overflowed or its weights are damaged: try --dtype fp32, and "
-                "ssl-bench extract --dry-run on the checkpoint"
+                f"{where} hold NaN or infinity, first in row {row}; {cause[0]}"
             )
         constant = constant and bool((block_ND == first_D).all())
     if constant:
         raise FeatureError(
-            f"{where} are the same for all {len(features)} images; the backbone "
-            "collapsed or was not loaded: look at ssl-bench extract --dry-run"
+            f"{where} are the same for all {len(features)} images; {cause[1]}"
         )

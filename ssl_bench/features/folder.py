@@ -96,9 +96,11 @@ def read_folder(folder: Path) -> dict[str, Features]:
             arrays.get(f"{role}_features.npy"),
             arrays.get(f"{role}_targets.npy"),
         )
-    shapes = {a.shape[1:] for n, a in arrays.items() if n.endswith("features.npy")}
-    if len(shapes) > 1:
-        complaints.append(f"train and test features differ in dimensions: {shapes}")
+    wide = [a.shape for n, a in arrays.items() if n.endswith("features.npy")]
+    if len({shape[1:] for shape in wide}) > 1:
+        complaints.append(
+            f"train and test features differ in dimensions: {wide[0]} and {wide[1]}"
+        )
     if complaints:
         raise FeatureError(f"--features {folder}: {'; '.join(complaints)}")
     return {role: _features(folder, role, arrays) for role in ROLES}

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bench.errors import FeatureError
+from ssl_bench.errors import BenchError, FeatureError
 from ssl_bench.features.features import Features
-from ssl_bench.files import atomic_write, atomic_write_text, sync_dir
+from ssl_bench.files import atomic_write, atomic_write_text, check_writable, sync_dir
 from ssl_bench.progress import note
 
 STORE_VERSION = 1
@@ -79,7 +79,13 @@ class FeatureStore:
 
         They are taken in sorted order, so that two processes never wait for each other.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            check_writable(self.root)
+        except BenchError as error:
+            raise FeatureError(
+                f"the feature cache {self.root} cannot be written ({error}); set "
+                "SSL_BENCH_CACHE to a folder that can"
+            ) from error
         with ExitStack() as stack:
             for key in sorted(keys):
                 file = stack.enter_context((self.root / f"{key}.lock").open("w"))

@@ -21,7 +21,7 @@ from ssl_bench.features import FeatureStore, transform_facts
 from ssl_bench.files import atomic_write_text
 from ssl_bench.progress import note
 from ssl_bench.protocols import Outcome, Trial
-from ssl_bench.results.record import Identity, Record
+from ssl_bench.results.record import Identity, Record, digest
 from ssl_bench.results.schema import safe_name
 from ssl_bench.suite.facts import environment_facts
 from ssl_bench.suite.request import (
@@ -165,7 +165,12 @@ def run_request(
         deviations=deviations(request, plan),
     )
     if store is not None:
-        _keep(store, record, again=finished is not None)
+        try:
+            _keep(store, record, again=finished is not None)
+        except BenchError:
+            numbers = ", ".join(f"{m.name} {m.value:.2f}" for m in record.metrics)
+            note(f"these numbers could not be kept: {numbers}")
+            raise
     if request.work_dir is not None:
         _leave(request, plan, record)
     return record
@@ -182,6 +187,9 @@ def identify(request: Request, plan: Plan) -> Identity:
         parts = {split.split: split.fingerprint() for split in plan.dataset.values()}
         weights, arch = backbone.fingerprint, backbone.arch
         encoder = backbone.weights.encoder if backbone.weights else "none"
+        if backbone.weights is not None and backbone.weights.partial:
+            # The mark must not pass to a whole checkpoint of the same values.
+            weights += "-partial"
         transform = transform_facts(backbone, plan.transform)
     return Identity(
         weights=weights,
@@ -238,7 +246,7 @@ def _checkpoint_facts(plan: Plan) -> dict[str, Any]:
 def _dataset_facts(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     first = next(iter(plan.dataset.values()), None)
     facts: dict[str, Any] = {
-        "name": plan.dataset_name,
+        "name": _data_label(plan),
         "counts": dict(outcome.counts),
         "skipped": dict(outcome.skipped),
         "bundled": first is not None and first.bundled,
@@ -247,6 +255,15 @@ def _dataset_facts(request: Request, plan: Plan, outcome: Outcome) -> dict[str, 
     if request.verify_data:
         facts["contents"] = _contents(plan)
     return facts
+
+
+def _data_label(plan: Plan) -> str:
+    """Name the data; two folders of the user's own never share a name in a table."""
+    first = plan.dataset.get("train")
+    if first is None or not first.own:
+        return plan.dataset_name
+    digits = digest([split.fingerprint() for split in plan.dataset.values()])[:6]
+    return f"{plan.dataset_name}:{first.root.resolve().name}-{digits}"
 
 
 def deviations(request: Request, plan: Plan) -> tuple[str, ...]:

@@ -10,11 +10,17 @@ from typing import Any
 
 from ssl_bench import data
 from ssl_bench.backbones import Backbone
-from ssl_bench.checkpoints import load_backbone, resolve
+from ssl_bench.checkpoints import load_backbone
 from ssl_bench.config import build_settings, key_complaints, read_config
 from ssl_bench.data import ImageDataset, transforms
 from ssl_bench.errors import BenchError, ConfigError, UsageError, unknown
-from ssl_bench.features import ROLES, Extraction, Features, read_folder
+from ssl_bench.features import (
+    ROLES,
+    Extraction,
+    Features,
+    read_folder,
+    resolve_device,
+)
 from ssl_bench.progress import note
 from ssl_bench.protocols import get_protocol
 from ssl_bench.resources import config_names, find_config, find_dir
@@ -112,8 +118,10 @@ def plan_evaluation(
             f"{where}: it is a config of {config.protocol!r}, not of {protocol_name!r}"
         )
     if not request.features and dataset_name not in data.names():
-        complaints.append(f"{where}: {unknown('data set', dataset_name, data.names())}")
+        said = unknown("data set", dataset_name, data.names())
+        complaints.append(said if request.dataset else f"{where}: {said}")
     complaints += request.extraction.complaints()
+    resolve_device(request.extraction.device)
     transform = config.get("transform")
     if transform is not None:
         complaints += transform_complaints(transform)
@@ -230,8 +238,10 @@ def model_name(request: Request, backbone: Backbone) -> str:
         return BUNDLED_MODEL
     if request.pretrain == "none":
         return f"random_{backbone.arch}"
-    path = resolve(request.pretrain)
     weights = backbone.weights
+    path = Path(request.pretrain)
+    if weights is not None and path.is_dir():
+        path = path / weights.source
     if weights is not None:
         known = load_references().config_of("", weights.sha256)
         if known is not None:
@@ -251,6 +261,13 @@ def say_defaults(request: Request, plan: Plan) -> None:
         if request.dataset is None and request.config is None:
             what += " on the bundled scenes; pass --pretrain CHECKPOINT for your own"
         note(f"no --pretrain: evaluating {what}")
+    weights = plan.backbone.weights if plan.backbone is not None else None
+    if weights is not None:
+        note(
+            f"loaded {weights.source}: {weights.arch}, layout {weights.layout}, "
+            f"{weights.encoder}, {weights.coverage.matched} tensors"
+            f"{', IN PART' if weights.partial else ', all filled'}"
+        )
     if request.config is None and plan.dataset:
         note(f"config: {plan.config_name}")
     if plan.transform is not None and plan.dataset:
@@ -259,12 +276,15 @@ def say_defaults(request: Request, plan: Plan) -> None:
 
 
 def _step(item: Mapping[str, Any]) -> str:
-    values = [str(value) for key, value in item.items() if key != "type"]
+    shown = ("size", "interpolation")
+    values = [str(item[key]) for key in shown if key in item]
     return f"{item['type']} {' '.join(values)}".strip()
 
 
 def check_request(request: Request) -> None:
     """Refuse a request that contradicts itself, before anything is looked up."""
+    if request.pretrain is not None and not request.pretrain.strip():
+        raise UsageError("--pretrain is empty; name a checkpoint, or leave it out")
     if request.features is not None and request.pretrain is not None:
         raise UsageError(
             "--features takes the place of a backbone; leave out --pretrain or "
