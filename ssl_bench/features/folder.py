@@ -2,6 +2,7 @@
 
     OUT/{train,test}_features.npy    (N, D) float32
     OUT/{train,test}_targets.npy     (N,) int64, or (N, C) int8 with 1 / 0 / -1
+    OUT/features.json                what they were made of, where we wrote them
 
 Where several taps are asked for, each has a sub-folder of its name.
 """
@@ -9,6 +10,7 @@ Where several taps are asked for, each has a sub-folder of its name.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from ssl_bench.errors import FeatureError
 from ssl_bench.features.features import Features
-from ssl_bench.files import atomic_write
+from ssl_bench.files import atomic_write, atomic_write_text
 
 ROLES = ("train", "test")
 """The file names' words for the bank and the queries."""
@@ -35,14 +37,14 @@ def write_folder(out: Path, splits: Mapping[str, Mapping[str, Features]]) -> lis
 
     Returns:
         The files, in the order written.
+
+    Raises:
+        FeatureError: when the folder holds features of something else.
     """
     several = len(next(iter(splits.values()))) > 1
     written = []
     for tap in next(iter(splits.values())):
-        folder = out / tap if several else out
-        for name in _names():
-            # Files of an earlier call must never lie beside some of this one.
-            (folder / name).unlink(missing_ok=True)
+        _claim(out / tap if several else out, {r: splits[r][tap] for r in ROLES})
     for role in ROLES:
         for tap, features in splits[role].items():
             folder = out / tap if several else out
@@ -56,6 +58,33 @@ def write_folder(out: Path, splits: Mapping[str, Mapping[str, Features]]) -> lis
                     np.save(file, array)
                 written.append(path)
     return written
+
+
+def _claim(folder: Path, features: Mapping[str, Features]) -> None:
+    """Make a folder ours before anything is written to it.
+
+    ``features.json`` says of what the files are made. Files of something else are never
+    replaced, and files of an earlier call never lie beside some of this one.
+
+    Raises:
+        FeatureError: when the folder holds features of something else.
+    """
+    note_file = folder / "features.json"
+    facts = {role: found.fingerprint for role, found in features.items()}
+    there = [name for name in _names() if (folder / name).exists()]
+    if there:
+        try:
+            known = json.loads(note_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = None
+        if known != facts:
+            raise FeatureError(
+                f"{folder} holds features of something else ({', '.join(there)}); "
+                "remove them, or write to another folder"
+            )
+    atomic_write_text(note_file, json.dumps(facts))
+    for name in there:
+        (folder / name).unlink()
 
 
 def _names() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 import pytest
 
@@ -72,6 +73,10 @@ def test_the_commands_are_those_that_work() -> None:
         (["knn", "--arch", "resnet50"], 2, "--pretrain none"),
         (["knn", "--batch-size", "0"], 1, "batch size 0"),
         (["knn", "--name", " "], 2, "--name is empty"),
+        (["knn", "--pretrain", ""], 2, "--pretrain is empty"),
+        (["knn", sys.executable], 1, f"--pretrain {sys.executable}"),
+        (["knn", "--device", "tpu"], 2, "'tpu'"),
+        (["knn", "--cfg-options", "settings.votes=loud"], 1, "weighted, majority"),
         (["knn", "--features", "/nowhere"], 1, "not a folder"),
     ],
 )

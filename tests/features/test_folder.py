@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,20 @@ def test_a_killed_rewrite_leaves_no_mixture(
         write_folder(tmp_path, new)
     with pytest.raises(FeatureError, match=r"test_features\.npy is missing"):
         read_folder(tmp_path)
+
+
+def test_features_of_something_else_are_never_replaced(tmp_path: Path) -> None:
+    one = {r: {"final": features(r)} for r in ("train", "test")}
+    write_folder(tmp_path, one)
+    write_folder(tmp_path, one)
+    before = (tmp_path / "train_features.npy").read_bytes()
+    other = {
+        role: {"final": dataclasses.replace(features(role), fingerprint="other")}
+        for role in ("train", "test")
+    }
+    with pytest.raises(FeatureError, match="something else"):
+        write_folder(tmp_path, other)
+    (tmp_path / "features.json").unlink()
+    with pytest.raises(FeatureError, match="something else"):
+        write_folder(tmp_path, one)
+    assert (tmp_path / "train_features.npy").read_bytes() == before

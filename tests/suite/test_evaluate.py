@@ -351,6 +351,8 @@ def test_features_command_writes_what_knn_reads(
     )[0]
     direct = evaluate(checkpoint, image_folder)
     assert [m.value for m in given.metrics] == [m.value for m in direct.metrics]
+    out = tmp_path / "taps"
+    words[1] = str(out)
     assert cli.main([*words, "taps=layer3,final"]) == 0
     assert (out / "layer3" / "train_features.npy").is_file()
     assert (out / "final" / "test_targets.npy").is_file()
@@ -473,3 +475,81 @@ def test_a_random_transform_is_a_complaint(
 def test_a_seed_that_is_none(seed: int) -> None:
     with pytest.raises(UsageError, match="--seed"):
         ssl_bench.evaluate(seed=seed)
+
+
+def test_a_whole_checkpoint_never_inherits_a_partial_record(
+    checkpoint: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    """The removed tensor is what it would be initialised to: the values are equal."""
+    state = torch.load(checkpoint, weights_only=True)
+    del state["bn1.bias"]
+    torch.save(state, tmp_path / "partial.pth")
+    store = RecordStore(tmp_path / "results")
+    part = evaluate(
+        tmp_path / "partial.pth",
+        image_folder,
+        store=store,
+        allow_partial=True,
+        name="same",
+    )
+    whole = evaluate(checkpoint, image_folder, store=store, name="same")
+    assert part.partial
+    assert not whole.partial
+    assert whole.key != part.key
+
+
+def test_two_folders_never_share_a_name_in_a_table(
+    checkpoint: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    one = evaluate(checkpoint, image_folder).dataset["name"]
+    (image_folder / "val" / "red" / "0.png").unlink()
+    two = evaluate(checkpoint, image_folder).dataset["name"]
+    assert one.startswith("folder:photos-")
+    assert two.startswith("folder:photos-")
+    assert one != two
+
+
+def test_what_was_loaded_is_said(
+    checkpoint: Path, image_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(checkpoint, image_folder)
+    err = capsys.readouterr().err
+    assert "loaded epoch_7.pth: resnet18-w8, layout resnet_flat, online" in err
+    assert "100 tensors, all filled" in err
+
+
+def test_numbers_that_cannot_be_kept_are_said(
+    checkpoint: Path,
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise BenchError("the disk is full")
+
+    monkeypatch.setattr(RecordStore, "add", full)
+    with pytest.raises(BenchError, match="full"):
+        evaluate(checkpoint, image_folder, store=RecordStore(tmp_path / "r"))
+    assert "top1_k3 100.00" in capsys.readouterr().err
+
+
+def test_results_that_cannot_be_written_are_said_first(
+    checkpoint: Path,
+    image_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    words = [
+        "knn", "--pretrain", str(checkpoint), "--dataset", "folder", "--data-root",
+        str(image_folder), "--results", str(tmp_path / "file" / "r"),
+    ]  # fmt: skip
+
+    def fail(_: object) -> None:
+        raise AssertionError("run although nothing can be kept")
+
+    monkeypatch.setattr("ssl_bench.protocols.knn.run", fail)
+    assert cli.main(words) == 1
+    assert "cannot write" in capsys.readouterr().err
