@@ -24,7 +24,7 @@ FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
 SHARED_NAMES = ("faiss", "mmengine", "cv2", "mmcv", "mmdet", "mmseg")
 """Import names that more than one distribution provides."""
 
-_FAISS_ADVICE = "pip install 'ssl-bench[cpu]'  (or 'ssl-bench[gpu]', never both)"
+_FAISS_ADVICE = "pip install faiss-cpu  (or faiss-gpu, never both)"
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,18 @@ def _faiss() -> Finding:
     return Finding("faiss", build)
 
 
+def _install_line(missing: list[Requirement]) -> str:
+    """Return what to type for distributions that are not there."""
+    names = " ".join(f"'{need.name}{need.specifier}'" for need in missing)
+    if any(need.name == "onedl-mmcv" for need in missing):
+        # Built in isolation, mmcv does not see torch and leaves its ops out.
+        return f"MMCV_WITH_OPS=1 pip install --no-build-isolation {names}"
+    others = [name for name in FAISS if installed_version(name) is not None]
+    if others and any(need.name in FAISS for need in missing):
+        return f"pip uninstall -y {' '.join(others)} && pip install {names}"
+    return f"pip install {names}"
+
+
 def _extras() -> list[Finding]:
     """Say of every extra of this package whether what it brings is there."""
     try:
@@ -166,19 +178,17 @@ def _extras() -> list[Finding]:
     needs = [Requirement(text) for text in declared.get_all("Requires-Dist") or ()]
     found = []
     for extra in declared.get_all("Provides-Extra") or ():
-        names = [
-            need.name
+        needed = [
+            need
             for need in needs
             if need.marker is not None
             and need.marker.evaluate({"extra": extra})
             and not need.marker.evaluate({"extra": ""})
         ]
-        missing = [name for name in names if installed_version(name) is None]
-        state = f"not there: {', '.join(missing)}" if missing else "works"
-        other = [name for name in FAISS if missing and missing[0] in FAISS]
-        other = [name for name in other if installed_version(name) is not None]
-        away = f"pip uninstall -y {' '.join(other)} && " if other else ""
-        advice = f"{away}pip install 'ssl-bench[{extra}]'" if missing else ""
+        missing = [need for need in needed if installed_version(need.name) is None]
+        names = ", ".join(need.name for need in missing)
+        state = f"not there: {names}" if missing else "works"
+        advice = _install_line(missing) if missing else ""
         found.append(Finding(f"extra {extra}", state, advice=advice))
     return found
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from ssl_bench import cli, doctor
 
@@ -67,13 +68,20 @@ def test_extras_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     found = findings()
     assert found["extra cpu"].state == "not there: faiss-cpu"
-    assert found["extra cpu"].advice == "pip install 'ssl-bench[cpu]'"
+    assert found["extra cpu"].advice == "pip install 'faiss-cpu>=1.8'"
     assert found["extra report"].state == "works"
+
+
+def test_mmcv_is_never_built_in_isolation() -> None:
+    advice = doctor._install_line([Requirement("onedl-mmcv==2.3.6")])
+    assert advice == (
+        "MMCV_WITH_OPS=1 pip install --no-build-isolation 'onedl-mmcv==2.3.6'"
+    )
 
 
 def test_the_other_faiss_goes_first() -> None:
     assert findings()["extra gpu"].advice == (
-        "pip uninstall -y faiss-cpu && pip install 'ssl-bench[gpu]'"
+        "pip uninstall -y faiss-cpu && pip install 'faiss-gpu>=1.15'"
     )
 
 
@@ -81,7 +89,7 @@ def test_without_faiss_the_line_to_type_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(doctor, "describe_faiss", lambda: None)
-    assert "ssl-bench[cpu]" in findings()["faiss"].advice
+    assert "pip install faiss-cpu" in findings()["faiss"].advice
 
 
 def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
