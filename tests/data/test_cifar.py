@@ -132,7 +132,7 @@ def test_nothing_is_executed(ten: Path, tmp_path: Path, place: str) -> None:
     for hostile, named in (
         (Hostile(os.mkdir, str(trap)), "posix.mkdir"),
         (Hostile(eval, f"open({str(trap)!r}, 'w')"), "builtins.eval"),
-        (Hostile(Path, "x"), "pathlib.Path"),
+        (Hostile(Path, "x"), f"{Path.__module__}.Path"),
         (Hostile(getattr, "x", "upper"), "builtins.getattr"),
     ):
         write(ten / place, {"data": hostile, "labels": [0]}, protocol=4)
