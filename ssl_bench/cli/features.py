@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from ssl_bench.data import transforms
     from ssl_bench.errors import ConfigError, unknown
     from ssl_bench.features import extract_features, write_folder
+    from ssl_bench.files import check_writable
 
     options = options_config(parse_options(args.cfg_options))
     known = ("taps", "transform", "backbone", "custom_imports")
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         name = "imagenet"
     suite.check_request(request)
     backbone = suite.open_backbone(request, options)
+    backbone.check_taps(taps if isinstance(taps, list) else [taps])
+    check_writable(args.out)
     splits = suite.open_splits(name, args.data_root, args.limit, args.seed)
     transform = options.get("transform")
     taken = {

@@ -49,9 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where records are kept (default: results)",
     )
-    parser.add_argument(
-        "--debug", action="store_true", help="show the traceback of an error"
-    )
 
 
 def run(args: argparse.Namespace) -> int:

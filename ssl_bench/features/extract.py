@@ -180,9 +180,7 @@ def extract_features(
     how = extraction or Extraction()
     if how.complaints():
         raise BenchError("; ".join(how.complaints()))
-    for tap in taps:
-        if tap not in backbone.dims:
-            raise BenchError(unknown(f"tap of {backbone.arch}", tap, backbone.dims))
+    backbone.check_taps(taps)
     chosen = (
         transforms.default_spec(dataset.transform_name, backbone.input.size)
         if transform is None

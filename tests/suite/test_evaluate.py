@@ -293,6 +293,13 @@ def test_missing_data_say_what_to_type(checkpoint: Path, tmp_path: Path) -> None
         ssl_bench.evaluate(str(checkpoint), data_root=tmp_path / "nothing")
 
 
+def knn_words(checkpoint: Path, folder: Path, results: Path) -> list[str]:
+    return [
+        "knn", "--pretrain", str(checkpoint), "--dataset", "folder", "--data-root",
+        str(folder), "--results", str(results),
+    ]  # fmt: skip
+
+
 def test_command_line_prints_json_and_nothing_else(
     checkpoint: Path,
     image_folder: Path,
@@ -300,10 +307,9 @@ def test_command_line_prints_json_and_nothing_else(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = [
-        "knn", "--pretrain", str(checkpoint), "--dataset", "folder", "--data-root",
-        str(image_folder), "--results", str(tmp_path / "r"), "--workers", "0",
-        "--cfg-options", "transform=small", "settings.topk=3",
-    ]  # fmt: skip
+        *knn_words(checkpoint, image_folder, tmp_path / "r"),
+        *("--workers", "0", "--cfg-options", "transform=small", "settings.topk=3"),
+    ]
     assert cli.main([*words, "--json"]) == 0
     captured = capsys.readouterr()
     record = json.loads(captured.out)
@@ -322,10 +328,7 @@ def test_dry_run_runs_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [
-        "knn", "--pretrain", str(checkpoint), "--dataset", "folder", "--data-root",
-        str(image_folder), "--results", str(tmp_path / "r"), "--dry-run",
-    ]  # fmt: skip
+    words = [*knn_words(checkpoint, image_folder, tmp_path / "r"), "--dry-run"]
     assert cli.main(words) == 0
     assert "train 24, val 12" in capsys.readouterr().out
     assert not (tmp_path / "r").exists()
@@ -542,10 +545,7 @@ def test_results_that_cannot_be_written_are_said_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    words = [
-        "knn", "--pretrain", str(checkpoint), "--dataset", "folder", "--data-root",
-        str(image_folder), "--results", str(tmp_path / "file" / "r"),
-    ]  # fmt: skip
+    words = knn_words(checkpoint, image_folder, tmp_path / "file" / "r")
 
     def fail(_: object) -> None:
         raise AssertionError("run although nothing can be kept")
