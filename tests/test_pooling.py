@@ -7,6 +7,7 @@ import torch
 
 from ssl_bench import pooling
 from ssl_bench.backbones import Backbone, build
+from ssl_bench.backbones.backbone import AVERAGE, CLASS_TOKEN, PATCH_MEAN
 from ssl_bench.errors import BenchError
 
 
@@ -71,3 +72,7 @@ def test_the_network_says_how_its_taps_are_pooled(arch: str, kind: str) -> None:
 def test_what_cannot_be_pooled(shape: tuple[int, ...], kind: str, said: str) -> None:
     with pytest.raises(BenchError, match=said):
         pooling.pool(torch.zeros(shape), kind, Tokens())
+
+
+def test_the_names_are_those_that_backbones_say() -> None:
+    assert pooling.KINDS == (AVERAGE, CLASS_TOKEN, PATCH_MEAN)

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_bench.backbones.backbone import Backbone
 from ssl_bench.backbones.custom import custom
@@ -47,6 +47,7 @@ __all__ = [
     "infer",
     "names",
     "parse",
+    "roles",
     "skeleton",
 ]
 
@@ -106,8 +107,11 @@ def infer(state_dict: Mapping[str, Tensor]) -> ArchSpec:
     if found:
         both = " and ".join(spec.name for spec in found)
         raise CheckpointError(f"the weights fit {both}; name one with --arch")
+    # What lacks the first tensor of a family says nothing about the weights.
+    telling = [reason for reason in reasons if ": there " not in reason]
     raise CheckpointError(
-        "the architecture cannot be told from the weights: " + "; ".join(reasons)
+        "the architecture cannot be told from the weights: "
+        + "; ".join(telling or reasons)
     )
 
 
@@ -130,18 +134,45 @@ def build(arch: str | ArchSpec, seed: int) -> Backbone:
 
 def skeleton(spec: ArchSpec) -> dict[str, Tensor]:
     """Return the state dict that an architecture needs, without memory (meta)."""
-    return dict(_skeleton(spec.family, spec.name, tuple(sorted(spec.options.items()))))
+    return dict(_skeleton(*_hashable(spec))[0])
+
+
+def roles(spec: ArchSpec) -> dict[str, str]:
+    """Return what sort of layer a tensor belongs to, where it matters.
+
+    Returns:
+        By name: ``weight`` for those of convolutions, linear layers and embeddings,
+        ``norm`` for every tensor of a normalisation; other names are left out.
+    """
+    return dict(_skeleton(*_hashable(spec))[1])
+
+
+def _hashable(spec: ArchSpec) -> tuple[str, str, tuple[tuple[str, Any], ...]]:
+    return spec.family, spec.name, tuple(sorted(spec.options.items()))
 
 
 @functools.lru_cache(maxsize=32)
 def _skeleton(
     family: str, name: str, options: tuple[tuple[str, Any], ...]
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     with torch.device("meta"):
         backbone: Backbone = families()[family].build(
             ArchSpec(family, name, dict(options))
         )
-    return dict(backbone.state_dict())
+    found = {}
+    for place, module in backbone.named_modules():
+        start = f"{place}." if place else ""
+        if isinstance(module, _WEIGHTED):
+            found[f"{start}weight"] = "weight"
+        elif isinstance(module, _NORMS):
+            local = (*module._parameters, *module._buffers)
+            found |= {f"{start}{key}": "norm" for key in local if key != COUNTER}
+    state = dict(backbone.state_dict())
+    return state, {key: role for key, role in found.items() if key in state}
+
+
+_WEIGHTED = (nn.Conv2d, nn.Linear, nn.Embedding)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def from_weights(weights: BackboneWeights, seed: int = 0) -> Backbone:
@@ -174,5 +205,6 @@ def from_weights(weights: BackboneWeights, seed: int = 0) -> Backbone:
         backbone: Backbone = families()[weights.spec.family].build(weights.spec)
     backbone.load_state_dict(filled, strict=True, assign=True)
     backbone.weights = weights
-    backbone.input = dataclasses.replace(weights.input, size=backbone.input.size)
+    size = weights.input.size or backbone.input.size
+    backbone.input = dataclasses.replace(weights.input, size=size)
     return backbone.eval()

@@ -23,6 +23,9 @@ from ssl_bench.backbones.weights import (
 )
 from ssl_bench.errors import BenchError, unknown
 
+AVERAGE, CLASS_TOKEN, PATCH_MEAN = "average", "class_token", "patch_mean"
+"""What `Backbone.tap_pooling` may be; `ssl_bench.pooling` does it."""
+
 
 class Backbone(nn.Module):
     """Compute named taps of a network.
@@ -44,7 +47,7 @@ class Backbone(nn.Module):
     arch: str
     dims: dict[str, int]
     input: InputSpec = IMAGENET_INPUT
-    tap_pooling: str = "average"
+    tap_pooling: str = AVERAGE
     num_prefix_tokens: int = 0
     weights: BackboneWeights | None = None
     own_facts: Mapping[str, Any] = MappingProxyType({})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import torch
@@ -22,8 +23,9 @@ class InputSpec:
         mean: per channel, in units where white is 1.
         std: per channel, in the same units.
         channels: number of image channels.
-        size: pixels of an edge that a positional embedding was made for; None where
-            any size will do.
+        size: pixels of an edge that the weights are evaluated at: what a positional
+            embedding was made for, unless the producer says otherwise; None where any
+            size will do.
     """
 
     mean: tuple[float, ...]
@@ -60,12 +62,17 @@ class Coverage:
         missing: backbone tensors that it does not fill.
         unexpected: keys (in our names) that the backbone has no place for.
         dropped: keys of the file that a named rule leaves out, by rule.
+        constant: how many tensors of a kind have one value throughout, by kind: normal
+            for biases, scales and statistics, never the case for a weight.
+        untrained: whether every normalisation is as an initialisation leaves it.
     """
 
     matched: int
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    constant: Mapping[str, int] = field(default_factory=dict)
+    untrained: bool = False
 
     @property
     def percent(self) -> float:
@@ -89,6 +96,8 @@ class BackboneWeights:
         input: statistics and size of the images.
         partial: True if the backbone is not wholly filled from the file.
         spec: everything needed to build the architecture.
+        producer: who is taken to have written the file.
+        alternatives: other producers whose files look the same, and what would differ.
     """
 
     arch: str
@@ -101,8 +110,17 @@ class BackboneWeights:
     input: InputSpec
     spec: ArchSpec
     partial: bool = False
+    producer: str = ""
+    alternatives: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    known_fingerprint: InitVar[str | None] = None
+
+    def __post_init__(self, known_fingerprint: str | None) -> None:
+        """Keep a fingerprint that was computed already; `replace` forgets it."""
+        if known_fingerprint is not None:
+            self.__dict__["fingerprint"] = known_fingerprint
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Digest of architecture and tensors; equal to that of the built backbone."""
         return fingerprint(self.arch, self.state_dict)

@@ -85,17 +85,21 @@ def test_depth_and_width_are_told_from_the_shapes(depth: int, width: int) -> Non
     name = f"resnet{depth}" + ("" if width == 64 else f"-w{width}")
     spec = backbones.infer(backbones.skeleton(backbones.parse(name)))
     assert spec.name == name
-    assert spec.options == {"depth": depth, "width": width}
+    assert spec.options["width"] == width
+    layers = 3 if spec.options["bottleneck"] else 2
+    assert layers * sum(spec.options["blocks"]) + 2 == depth
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"conv1.weight": (64, 3, 3, 3)}, r"\(64, 3, 3, 3\); a ResNet's is"),
+        ({"conv1.weight": (64, 3, 5, 5)}, r"\(64, 3, 5, 5\); a ResNet's is"),
         ({"conv1.weight": (64, 1, 7, 7)}, "on colour images"),
         ({"conv1.weight": (64,)}, "a ResNet's is"),
-        ({"layer4.2.conv1.weight": (512, 512, 3, 3)}, "stages of 2, 2, 2, 3 basic"),
-        ({"layer1.0.conv3.weight": (256, 64, 1, 1)}, "stages of 2, 2, 2, 2 bottleneck"),
+        ({"conv2.weight": (64, 64, 3, 3)}, "as in CLIP's ResNets"),
+        ({"layer1.0.se.conv.weight": (1, 1, 3)}, "channel attention"),
+        ({"maxpool.0.weight": (64, 64, 3, 3)}, "in place of the pooling"),
+        ({"layer1.0.conv3.weight": (256, 64, 1, 1)}, "width cannot be read"),
     ],
 )
 def test_odd_shapes_are_told(change: dict[str, tuple[int, ...]], reason: str) -> None:

@@ -14,12 +14,54 @@ from ssl_bench.backbones import Backbone
 from ssl_bench.errors import BenchError, CheckpointError, UsageError
 
 SMALL = {
-    "resnet": ("resnet18-w8", "resnet34-w4", "resnet50-w8"),
+    "beit": (
+        "beit_w64_d2_patch8_32",
+        "beit_w64_d2_patch8_h4_m96_abs_sharedrel_nobias_fcnorm_eps12_32",
+        "beit_w64_d2_patch8_avg_abs_nonerel_noscale_32",
+    ),
+    "convnext": (
+        "convnext_d1.1.2.1_c8.16.24.32",
+        "convnextv2_d1.1.1.1_c8.16.32.64-k5-finaleps1e-12",
+        "convnextv2_d1.1.1.1_c8.16.32.64-nonorm",
+    ),
+    "dinov3": (
+        "dinov3_w64_d2_patch8_reg4",
+        "dinov3_w64_d2_patch8_reg1_avg_h4_m96_swiglu_nobias_noscale_theta50_eps6",
+    ),
+    "efficientnet": (
+        "efficientnet_n1.1.1.2.1.1.1_c8.8.8.8.16.16.24.24.32",
+        "tf_efficientnet_n1.1.1.1.1.1.1_c8.8.8.8.16.16.24.24.32",
+        "efficientnetv2_n1.2.1.1.1.1_c8.8.16.16.24.24.32.64",
+    ),
+    "mobilenet_v2": ("mobilenet_v2-x0.1", "mobilenet_v2-c8.8.8.16.16.16.24.24.32"),
+    "resnet": (
+        "resnet18-w8",
+        "resnet34-w4",
+        "resnet50-w8",
+        "resnet14d-w8",
+        "resnext14_4x32d-w8-caffe-bgr",
+        "resnet10-w8-cifar-linearstem",
+        "resnet10-w8-cifar-p2",
+        "resnet10-w8-sobel",
+    ),
+    "resnet_clip": (
+        "clip_resnet_1.2.1.1-w8-o24_64",
+        "clip_resnet_1.1.1.1-w8",
+    ),
+    "swin": (
+        "swin_e8_d2-2_h1-2_patch4_window4_48",
+        "swin_e8_d2-1-1_h2-2-4_patch2_window4-3-2_ape_32",
+        "swinv2_e8_d2-2_h1-2_patch4_window4_48",
+        "swinv2_e8_d2-1_h2-2_patch4_window4_pre3-2_32",
+    ),
     "vit": (
-        "vit_tiny_patch16_32",
-        "vit_tiny_patch8_reg4_gap_32",
-        "vit_tiny_patch16_reg2_48",
-        "vit_tiny_patch16_h12_32",
+        "vit_w64_d2_patch16_32",
+        "vit_w64_d2_patch8_reg4_gap_fcnorm_32",
+        "vit_w64_d2_patch16_reg2_h4_48",
+        "vit_w64_d2_patch8_prenorm_bothnorms_quickgelu_eps5_32",
+        "vit_w64_d2_patch8_avg_swiglu_qknorm_nobias_nonorm_32",
+        "vit_w64_d2_patch8_reg3_m96_fcnorm_gelutanh_32",
+        "vit_w64_d2_patch8_cls_fcnorm_32",
     ),
 }
 NAMES = [name for names in SMALL.values() for name in names]
