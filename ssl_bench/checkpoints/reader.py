@@ -1,35 +1,44 @@
 """Open checkpoint files of any origin without executing anything that is in them.
 
 The format is told from the content, never from the name: torch's zip files (.pth, .pt,
-.pth.tar, .ckpt, .bin), torch's older files, and .safetensors.
+.pth.tar, .ckpt, .bin) and TorchScript programs, torch's older files, plain pickles
+(.pkl), .safetensors, and the indexes of checkpoints in several files.
 """
 
 from __future__ import annotations
 
-import hashlib
-import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import torch
-
-from ssl_bench.checkpoints.archive import Archive
+from ssl_bench.checkpoints.formats import (
+    legacy,
+    repetition,
+    safetensors_file,
+    shards,
+    unpickle,
+)
+from ssl_bench.checkpoints.formats.archive import Archive
+from ssl_bench.checkpoints.formats.mapped import Digest, Mapped
+from ssl_bench.checkpoints.formats.pickle_machine import Budget
 from ssl_bench.errors import CheckpointError
 
 _HEAD = 512
 _ZIP = b"PK\x03\x04"
-_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""torch's magic number as its older files begin with it, pickled."""
+_TAR = slice(257, 262)
+_PICKLE = re.compile(
+    rb"\x80[\x02-\x05]|c[\w.]+\r?\n[\w.]+\r?\n|\([dl]p\d+\r?\n|[\]}][q\x94]"
+)
+
+_LEGACY = re.compile(rb"\x80.(\x95.{8})?" + re.escape(legacy.MAGIC), re.DOTALL)
 
 _FOREIGN = {
     b"version https://git-lfs": "a git-lfs pointer, not the file; run: git lfs pull",
     b"\x1f\x8b": "compressed with gzip; unpack it first",
     b"\x89HDF": "an HDF5 file (Keras); convert it to a torch state dict first",
     b"\x93NUMPY": "a NumPy array, not a checkpoint",
-    b"\x80": "a pickle that torch.save did not write; load it where you trust it and "
-    "save its tensors with safetensors",
 }
 
 
@@ -41,27 +50,49 @@ class Payload:
         tree: dictionaries, lists, tensors and placeholders.
         source: name of the file, without its folder.
         path: the file as it was named, for messages.
-        sha256: digest of the file.
+        digest: of the file, perhaps still being computed.
         metadata: text that came beside the tensors (safetensors only).
     """
 
     tree: Any
     source: str
     path: str
-    sha256: str
+    digest: str | Digest | shards.Shards
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file; of several files, of the list of their digests."""
+        return str(self.digest)
 
 
 def read(path: Path) -> Payload:
     """Read a checkpoint file.
 
     Tensors are memory-mapped where the format allows; nothing in the file is executed.
+    Check sums are verified where the format has them, while a thread computes the
+    digest.
+
+    Args:
+        path: a file, or the index of a checkpoint in several files.
 
     Raises:
         CheckpointError: if the file is missing, empty, cut off, damaged, hostile, or
             no checkpoint at all; one sentence that names it.
     """
-    return _open(path, digest=True)
+    return _open(path, digest=True, lazy=False)
+
+
+def peek(path: Path) -> Payload:
+    """Read a checkpoint file without its tensors' numbers: no digest, no check sums.
+
+    The tensors have their shapes and types, and are read from the file once somebody
+    looks at their values.
+
+    Raises:
+        CheckpointError: as `read`.
+    """
+    return _open(path, digest=False, lazy=True)
 
 
 def check(path: Path) -> None:
@@ -70,42 +101,92 @@ def check(path: Path) -> None:
     Raises:
         CheckpointError: as `read`.
     """
-    _open(path, digest=False)
+    _open(path, digest=False, lazy=False)
 
 
-def _open(path: Path, *, digest: bool) -> Payload:
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; name a checkpoint file in it")
+def _open(path: Path, *, digest: bool, lazy: bool) -> Payload:
+    running: list[Digest] = []
+    size = 0
+
+    def open_one(path: Path) -> tuple[Any, Mapping[str, str]]:
+        nonlocal size
+        file = _map(path, lazy=lazy)
+        size += file.size
+        if digest:
+            running.append(Digest(file))
+        return _parse(file)
+
+    def open_shard(path: Path) -> tuple[Any, Digest | None]:
+        tree, _ = open_one(path)
+        return tree, running[-1] if digest else None
+
+    total: Digest | shards.Shards | None
     try:
+        if path.name.endswith(shards.SUFFIX):
+            tree, total = shards.load(path, _map(path, lazy=lazy), open_shard)
+            metadata: Mapping[str, str] = {}
+        else:
+            tree, metadata = open_one(path)
+            total = running[-1] if digest else None
+        repetition.check(tree, size)
+    except (OSError, _MissingError, CheckpointError) as error:
+        for one in running:
+            one.stop()
+        raise CheckpointError(_sentence(path, error)) from error
+    return Payload(tree, path.name, str(path), total or "", metadata)
+
+
+class _MissingError(Exception):
+    """A sentence that is complete as it is."""
+
+
+def _sentence(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{path} cannot be read: {error.strerror or error}"
+    if isinstance(error, _MissingError):
+        return str(error)
+    return f"{path} cannot be used: {error}"
+
+
+def _map(path: Path, *, lazy: bool) -> Mapped:
+    """Map a file, which has to be one."""
+    if path.is_dir():
+        raise _MissingError(f"{path} is a folder; name a checkpoint file in it")
+    try:
+        if path.exists() and not path.is_file():
+            raise _MissingError(f"{path} is no file; name a checkpoint file")
         with path.open("rb") as handle:
-            sha256 = hashlib.file_digest(handle, "sha256").hexdigest() if digest else ""
-            handle.seek(0)
-            tree, metadata = _parse(path, handle)
+            if not path.stat().st_size:
+                raise CheckpointError("it is empty; copy or download it again")
+            return Mapped.open(handle, lazy=lazy)
     except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{path} does not exist; check the path, or pass --pretrain none with "
-            "--arch for random initialisation"
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from error
-    return Payload(tree, path.name, str(path), sha256, metadata)
+        raise _MissingError(f"{path} does not exist; check the path") from error
 
 
-def _parse(path: Path, handle: BinaryIO) -> tuple[Any, dict[str, str]]:
+def _parse(file: Mapped) -> tuple[Any, Mapping[str, str]]:
     """Read the content by its first bytes."""
-    head = handle.read(_HEAD)
-    handle.seek(0)
-    if not head:
-        raise CheckpointError("it is empty; copy or download it again")
+    head = bytes(file.view[:_HEAD])
     if head.startswith(_ZIP):
-        return Archive(handle).load(), {}
-    if head.startswith(_LEGACY):
-        return _legacy(handle), {}
+        return Archive(file).load(), {}
+    if _LEGACY.match(head):
+        return legacy.load(file), {}
     if head[8:9] == b"{":
-        return _safetensors(path)
+        return safetensors_file.load(file)
+    if _PICKLE.match(head):
+        return _plain_pickle(file), {}
     raise CheckpointError(_what_instead(head))
+
+
+def _plain_pickle(file: Mapped) -> Any:
+    """Read a pickle that torch.save did not write: arrays, or tensors as bytes."""
+    tree, end = unpickle.load_from(
+        file.view, 0, nested=legacy.load_nested, budget=Budget(file.size)
+    )
+    if end != file.size:
+        raise CheckpointError(
+            f"its pickle is damaged ({file.size - end} bytes follow its end)"
+        )
+    return tree
 
 
 def _what_instead(head: bytes) -> str:
@@ -113,6 +194,11 @@ def _what_instead(head: bytes) -> str:
     for magic, sentence in _FOREIGN.items():
         if head.startswith(magic):
             return f"it is {sentence}"
+    if head[_TAR] == b"ustar":
+        return (
+            "it is a tar archive; unpack it and name the checkpoint in it (if torch "
+            "0.1 wrote it, save it again with a newer torch)"
+        )
     text = head.lstrip()[:80].decode("ascii", "ignore").lower()
     if text.startswith(("<!doctype", "<html", "<?xml")):
         return "it is a web page, not a checkpoint; the download needs another address"
@@ -123,45 +209,3 @@ def _what_instead(head: bytes) -> str:
         "it is of no known format; expected a file written by torch.save or a "
         ".safetensors file, perhaps it is cut off"
     )
-
-
-def _legacy(handle: BinaryIO) -> Any:
-    """Read torch's older format by its safe loader, and by nothing else."""
-    try:
-        return torch.load(handle, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
-        raise CheckpointError(
-            "it is in torch's old format, and its safe loader refuses it "
-            f"({_blocked(str(error)) or reason}); where you trust the file, write its "
-            "state dict anew with torch.save"
-        ) from error
-    except Exception as error:
-        # A damaged file can fail in nearly any way; none of them is ours.
-        raise CheckpointError(
-            "it is in torch's old format and is cut off or damaged; copy or download "
-            "it again"
-        ) from error
-
-
-def _blocked(message: str) -> str:
-    """Return the sentence of torch's error that names what was refused."""
-    for line in message.splitlines():
-        if "GLOBAL" in line or "Unsupported" in line:
-            return line.strip().partition(". ")[0].partition(": ")[2] or line.strip()
-    return ""
-
-
-def _safetensors(path: Path) -> tuple[Any, dict[str, str]]:
-    """Read a .safetensors file; its tensors are memory-mapped."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"it looks like a .safetensors file but is cut off or damaged ({error}); "
-            "copy or download it again"
-        ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import mmap
 import os
 import warnings
 import zipfile
@@ -83,6 +85,9 @@ def test_a_big_file_costs_no_memory_of_its_own(tmp_path: Path) -> None:
 def test_compressed_archives_are_read_too(
     tmp_path: Path, tensors: dict[str, Tensor]
 ) -> None:
+    # As large as the pieces in which it is unpacked, and a little more or less.
+    sizes = (1 << 20, (1 << 20) + 1, (1 << 22) - 100, (1 << 22) + 258)
+    tensors |= {f"{n}": torch.zeros(n, dtype=torch.uint8) for n in sizes}
     torch.save(tensors, tmp_path / "plain.pth")
     path = tmp_path / "packed.pth"
     with (
@@ -118,7 +123,8 @@ def test_files_written_without_check_sums_are_read(
         (b"\x1f\x8b\x08\x00abc", "gzip"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"\x93NUMPY\x01\x00", "NumPy"),
-        (b"\x80\x04K\x01.", "pickle that torch.save did not write"),
+        (b"\x80\x04K\x01.!", "1 bytes follow its end"),
+        (bytes(257) + b"ustar", "tar archive"),
         (bytes(range(200)), "no known format"),
         (b"PK\x03\x04" + bytes(100), "cut off or damaged"),
         (b"\xff" * 8 + b"{", "safetensors file but is cut off"),
@@ -156,10 +162,11 @@ def test_numbers_of_the_other_byte_order_are_refused(tmp_path: Path) -> None:
     assert "big-endian" in message(tmp_path / "a.pth")
 
 
-def test_old_files_with_foreign_classes_name_them(tmp_path: Path) -> None:
+def test_old_files_have_placeholders_too(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     torch.save({"x": Path("/x")}, path, _use_new_zipfile_serialization=False)
-    assert f"{type(path).__module__}.PosixPath" in message(path)
+    found = reader.read(path).tree["x"]
+    assert found.origin == f"{type(path).__module__}.PosixPath"
 
 
 @pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
@@ -224,3 +231,53 @@ def test_check_does_without_a_digest(tmp_path: Path, tensors: dict[str, Any]) ->
     os.truncate(path, path.stat().st_size - 1)
     with pytest.raises(CheckpointError, match="cut off"):
         reader.check(path)
+
+
+def resident(path: Path) -> int:
+    """Return how many pages of a file are in memory (Linux)."""
+    library = ctypes.CDLL(None, use_errno=True)
+    with path.open("rb") as handle:
+        view = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY)
+        flags = (ctypes.c_ubyte * -(-len(view) // mmap.PAGESIZE))()
+        first = ctypes.c_char.from_buffer(view)
+        address = ctypes.c_void_p(ctypes.addressof(first))
+        assert not library.mincore(address, ctypes.c_size_t(len(view)), flags)
+        del first
+        view.close()
+    return sum(flag & 1 for flag in flags)
+
+
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+def test_a_peek_reads_no_numbers(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.pth"
+    tensors = {f"{i}": torch.randn(1 << 20) for i in range(8)}  # 4 MiB each
+    if kind == "safetensors":
+        safetensors.torch.save_file(tensors, path)
+    else:
+        torch.save(tensors, path, _use_new_zipfile_serialization=kind == "zip")
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+        os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if resident(path) > 100:
+        pytest.skip("this file system keeps files in memory")
+    payload = reader.peek(path)
+    assert resident(path) < 200  # of 8192
+    assert payload.sha256 == ""
+    assert payload.tree["3"].shape == (1 << 20,)
+    assert torch.equal(payload.tree["3"], tensors["3"])
+
+
+def test_a_peek_compares_small_entries_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"x": torch.ones(1 << 17)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert reader.peek(path).tree["x"].shape == (1 << 17,)
+    with pytest.raises(CheckpointError, match="check sum"):
+        reader.read(path)
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert "is no file" in message(tmp_path / "pipe.pth")
