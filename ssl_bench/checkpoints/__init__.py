@@ -20,15 +20,23 @@ from ssl_bench.backbones import (
     Coverage,
     InputSpec,
     build,
+    fingerprint,
     from_weights,
 )
 from ssl_bench.backbones import (
     custom as build_custom,
 )
-from ssl_bench.checkpoints import gate, reader
-from ssl_bench.checkpoints.inventory import render_inventory, take_inventory
-from ssl_bench.checkpoints.layout import ENCODERS, Reading, sort, states
-from ssl_bench.checkpoints.matching import below, layouts, match
+from ssl_bench.checkpoints import command, gate, neighbours, reader, structure
+from ssl_bench.checkpoints.catalogue import layouts
+from ssl_bench.checkpoints.choice import alternatives, choose, informed, label, wrote
+from ssl_bench.checkpoints.inventory import (
+    render_inventory,
+    take_inventory,
+    undecided,
+)
+from ssl_bench.checkpoints.layout import ENCODERS
+from ssl_bench.checkpoints.matching import below, match
+from ssl_bench.checkpoints.sorting import sort, states
 from ssl_bench.checkpoints.source import NONE, resolve
 from ssl_bench.checkpoints.writer import provenance, save
 from ssl_bench.errors import CheckpointError, UsageError, unknown
@@ -42,6 +50,7 @@ __all__ = [
     "resolve",
     "save",
     "take_inventory",
+    "undecided",
 ]
 
 
@@ -52,6 +61,7 @@ def load(
     prefix: str | None = None,
     encoder: str | None = None,
     arch: str | None = None,
+    producer: str | None = None,
     allow_partial: bool = False,
 ) -> BackboneWeights:
     """Read a checkpoint strictly: one layout, every tensor filled, nothing left over.
@@ -62,6 +72,8 @@ def load(
         prefix: take the keys below it, instead of a layout's own.
         encoder: ``online`` or ``ema``; by default what the producer evaluates.
         arch: what the architecture must be; by default what the shapes say.
+        producer: who wrote the file, where several write the same names; by default
+            the layout's first.
         allow_partial: accept missing and left-over tensors; written into the weights.
 
     Returns:
@@ -73,31 +85,60 @@ def load(
         UsageError: for an unknown layout, encoder or architecture.
     """
     _check_encoder(encoder)
-    payload = reader.read(resolve(path))
-    name, reading = match(payload, layout=layout, prefix=prefix)
-    chosen = _choose(reading, encoder, payload.path, labelled=prefix is not None)
-    verified = gate.verify(
-        reading.encoders[chosen],
-        source=payload.path,
-        hidden=reading.hidden,
-        arch=arch,
-        allow_partial=allow_partial,
-    )
+    file = resolve(path)
+    payload = reader.read(file)
+    found = match(payload, layout=layout, prefix=prefix, producer=producer)
+    if arch is None:
+        neighbours.check_architecture(file, payload.tree)
+    if producer is None:
+        found = informed(found, file, named=arch is not None)
+    reading = found.reading
+    chosen = choose(found, encoder, payload.path, labelled=prefix is not None)
+    try:
+        verified = gate.verify(
+            reading.encoders[chosen],
+            source=payload.path,
+            hidden={**reading.hidden, **found.producer.hidden, **reading.decided},
+            arch=arch,
+            allow_partial=allow_partial,
+        )
+    except CheckpointError as error:
+        others = structure.elsewhere(payload, reading.encoders[chosen])
+        partly = command.extract(
+            payload.path,
+            format=layout,
+            prefix=prefix,
+            encoder=encoder,
+            arch=arch,
+            allow_partial=True,
+        )
+        helps = isinstance(error, gate.IncompleteError) and not allow_partial
+        said = gate.advice(payload.path, others, partly if helps else None)
+        raise CheckpointError(f"{error}; {said}") from error
     origin = reading.provenance
-    statistics = reading.input or IMAGENET_INPUT
+    # Before the digest of the file is asked for, which a thread still computes.
+    own_digest = fingerprint(verified.spec.name, verified.tensors)
+    statistics = reading.input or found.producer.input or IMAGENET_INPUT
     weights = BackboneWeights(
         arch=verified.spec.name,
         state_dict=verified.tensors,
-        layout=origin.get("layout", name),
+        layout=origin.get("layout", found.layout),
         source=origin.get("source", payload.source),
         sha256=origin.get("sha256", payload.sha256),
-        encoder=encoder or chosen,
+        encoder=encoder or label(found, chosen, prefix),
         coverage=verified.coverage,
         input=InputSpec(
-            statistics.mean, statistics.std, size=verified.spec.options.get("size")
+            statistics.mean,
+            statistics.std,
+            size=statistics.size or verified.spec.options.get("size"),
         ),
         spec=verified.spec,
         partial=verified.partial or bool(origin.get("partial", False)),
+        producer=origin.get("producer", wrote(found)),
+        alternatives={}
+        if producer or arch or verified.partial
+        else alternatives(found, chosen),
+        known_fingerprint=own_digest,
     )
     if origin and weights.arch == origin["arch"]:
         _check_unchanged(weights, origin, payload.path)
@@ -111,6 +152,7 @@ def load_backbone(
     encoder: str | None = None,
     layout: str | None = None,
     prefix: str | None = None,
+    producer: str | None = None,
     allow_partial: bool = False,
     seed: int = 0,
     custom: Mapping[str, Any] | None = None,
@@ -124,6 +166,7 @@ def load_backbone(
         encoder: ``online`` or ``ema``; by default what the producer evaluates.
         layout: the only layout to try.
         prefix: take the keys below it.
+        producer: who wrote the file, where several write the same names.
         allow_partial: accept missing and left-over tensors.
         seed: of random initialisation.
         custom: config of a network of the user's own, registered in mmengine's MODELS;
@@ -151,6 +194,7 @@ def load_backbone(
         prefix=prefix,
         encoder=encoder,
         arch=arch,
+        producer=producer,
         allow_partial=allow_partial,
     )
     return from_weights(weights, seed)
@@ -159,21 +203,6 @@ def load_backbone(
 def _check_encoder(encoder: str | None) -> None:
     if encoder is not None and encoder not in ENCODERS:
         raise UsageError(unknown("encoder", encoder, ENCODERS))
-
-
-def _choose(
-    reading: Reading, encoder: str | None, source: str, *, labelled: bool
-) -> str:
-    """Return the encoder to take; below a prefix the user's word is only a label."""
-    if encoder is None or (labelled and len(reading.encoders) == 1):
-        return reading.default
-    if encoder not in reading.encoders:
-        there = " and ".join(sorted(reading.encoders))
-        raise CheckpointError(
-            f"{source} holds only the {there} encoder, not the {encoder} one; leave "
-            f"--encoder out, or name its keys with --prefix"
-        )
-    return encoder
 
 
 def _check_unchanged(

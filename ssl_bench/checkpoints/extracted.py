@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssl_bench.backbones import InputSpec, families, parse
-from ssl_bench.checkpoints.layout import ENCODERS, Reading, is_state, sort, unwrapped
+from ssl_bench.checkpoints.catalogue import namings
+from ssl_bench.checkpoints.layout import ENCODERS, Naming, Producer, Reading, Recipe
 from ssl_bench.checkpoints.reader import Payload
+from ssl_bench.checkpoints.sorting import is_state, sort, unwrapped
 from ssl_bench.errors import BenchError, CheckpointError
 
 LAYOUT = "ssl_bench"
-PRODUCERS = ("ssl-bench extract",)
+PRODUCERS = (Producer("ssl_bench", "ssl-bench extract"),)
+RECIPE = Recipe(inside={})
 FORMAT = "ssl_bench backbone"
 FIELDS = {
     "version": str,
@@ -68,17 +71,40 @@ def read(payload: Payload) -> Reading | None:
     if known is None:
         return None
     tree = payload.tree
-    entries = tree if payload.metadata else tree.get("state_dict")
+    entries = tree if payload.metadata else tree.get("state_dict", tree.get("model"))
     if not is_state(entries):
         raise CheckpointError(f"{payload.path} holds no state_dict; extract it again")
-    encoder = sort(unwrapped(entries, (), known["encoder"]), inside={})
+    state = unwrapped(entries, (), known["encoder"])
+    encoder = sort(state, naming=_naming(known.get("names"), payload.path), inside={})
     return Reading(
         {known["encoder"]: encoder},
         known["encoder"],
-        input=InputSpec(tuple(known["mean"]), tuple(known["std"])),
+        input=InputSpec(
+            tuple(known["mean"]), tuple(known["std"]), size=_size(known.get("size"))
+        ),
         hidden=_hidden(known["arch"]),
         provenance=known,
     )
+
+
+def _naming(name: Any, path: str) -> Naming | None:
+    """Return the names that a file was written in; None for our own.
+
+    Raises:
+        CheckpointError: if nobody knows them.
+    """
+    if name is None:
+        return None
+    if not isinstance(name, str) or name not in namings():
+        raise CheckpointError(
+            f"{path} was written in names that nobody knows; extract it again"
+        )
+    return namings()[name]
+
+
+def _size(size: Any) -> int | None:
+    """Return the pixels of an edge, where an extraction wrote a usable number."""
+    return size if type(size) is int and size > 0 else None
 
 
 def _hidden(arch: str) -> dict[str, Any]:

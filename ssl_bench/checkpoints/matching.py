@@ -1,86 +1,131 @@
 """Find the one layout of a file, or say what would help.
 
-Exactly one layout has to fit. ``--format`` names it, ``--prefix`` takes the keys below
-a prefix as if they were the whole file.
+A layout matches when it explains every key of the file. Exactly one has to match.
+``--format`` names it, ``--prefix`` takes the keys below a prefix as if they were the
+whole file; a file that no layout knows is searched for a network by structure alone.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from dataclasses import replace
-from types import ModuleType
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from ssl_bench.checkpoints import extracted, mmselfsup_vit, resnet_flat, timm_vit
-from ssl_bench.checkpoints.layout import Encoder, Reading, flatten
+from ssl_bench.checkpoints import command, extracted, recipe, structure
+from ssl_bench.checkpoints.catalogue import layouts, producer_of
+from ssl_bench.checkpoints.layout import WRAPPERS, Encoder, Producer, Reading
 from ssl_bench.checkpoints.reader import Payload
-from ssl_bench.checkpoints.unpickle import Placeholder
+from ssl_bench.checkpoints.sorting import flatten, opened
 from ssl_bench.errors import CheckpointError, UsageError, nearest, unknown
 
 _SHOWN = 5
 
 
-@functools.cache
-def layouts() -> dict[str, ModuleType]:
-    """Return the layouts by name."""
-    from ssl_bench.registry import discover
+@dataclass(frozen=True)
+class Match:
+    """Hold the layout of a file.
 
-    return discover("ssl_bench.checkpoints", "LAYOUT")
+    Attributes:
+        layout: its name.
+        reading: what it found.
+        producer: who is taken to have written the file.
+    """
+
+    layout: str
+    reading: Reading
+    producer: Producer
 
 
 def candidates(payload: Payload) -> dict[str, Reading]:
-    """Return the reading of every layout that fits.
+    """Return the reading of every layout that has a claim to the file.
 
-    A file of our own says so itself, and no other layout is asked then.
+    A file of our own says so itself, and no other layout is asked then. Structure alone
+    is asked where no layout knows the file.
 
     Raises:
         CheckpointError: if a layout fits and finds the file contradicting itself.
     """
     if extracted.provenance(payload) is not None:
-        asked = {extracted.LAYOUT: layouts()[extracted.LAYOUT]}
+        asked = [extracted.LAYOUT]
     else:
-        asked = layouts()
-    found = {name: module.read(payload) for name, module in asked.items()}
-    return {name: reading for name, reading in found.items() if reading is not None}
+        asked = [name for name in layouts() if name != structure.LAYOUT]
+    found = {name: recipe.read(layouts()[name], payload) for name in asked}
+    known = {name: reading for name, reading in found.items() if reading is not None}
+    if not known:
+        reading = structure.read(payload)
+        known = {} if reading is None else {structure.LAYOUT: reading}
+    return known
+
+
+def explaining(found: Mapping[str, Reading]) -> dict[str, Reading]:
+    """Return the readings that explain every key; else those that explain most."""
+    if not found:
+        return {}
+    fewest = min(len(reading.unexplained) for reading in found.values())
+    return {n: r for n, r in found.items() if len(r.unexplained) == fewest}
 
 
 def match(
-    payload: Payload, *, layout: str | None = None, prefix: str | None = None
-) -> tuple[str, Reading]:
+    payload: Payload,
+    *,
+    layout: str | None = None,
+    prefix: str | None = None,
+    producer: str | None = None,
+) -> Match:
     """Return the layout of a file and its reading.
 
     Args:
         payload: the file.
         layout: the only layout to try.
         prefix: takes the keys below it, from anywhere in the file.
+        producer: which of the layout's producers wrote the file.
 
     Raises:
-        UsageError: if the layout is unknown.
+        UsageError: if the layout or the producer is unknown.
         CheckpointError: if not exactly one layout fits.
     """
     if layout is not None and layout not in layouts():
         raise UsageError(unknown("layout", layout, layouts()))
     outside: tuple[str, ...] = ()
+    typed = prefix or None
     if prefix:
         payload, outside = below(payload, prefix)
     if layout is None:
-        found = candidates(payload)
+        found = explaining(candidates(payload))
     else:
-        reading: Reading | None = layouts()[layout].read(payload)
+        reading = recipe.read(layouts()[layout], payload)
         found = {} if reading is None else {layout: reading}
     if len(found) > 1:
         names = sorted(found)
         raise CheckpointError(
             f"{payload.path} fits {len(names)} layouts, {' and '.join(names)}; name "
-            f"one: {_line(payload)} --format {names[0]}"
+            f"one: {command.extract(payload.path, prefix=typed, format=names[0])}"
         )
     if not found:
-        raise CheckpointError(_no_layout(payload, layout))
+        raise CheckpointError(_no_layout(payload, layout, typed))
     name, reading = next(iter(found.items()))
-    return name, _with_outside(reading, prefix, outside)
+    if reading.provenance and producer is not None:
+        _check_known(reading.provenance, producer, payload.path)
+        producer = None
+    asked = reading.producer if producer is None else producer
+    chosen = producer_of(layouts()[name], asked)
+    return Match(name, _with_outside(reading, prefix, outside), chosen)
+
+
+def _check_known(origin: Mapping[str, Any], producer: str, path: str) -> None:
+    """Make sure that the user's word about an extracted file is what stands in it.
+
+    Raises:
+        UsageError: if it is not.
+    """
+    known = origin.get("producer")
+    if producer != known:
+        raise UsageError(
+            f"{path} was extracted as written by {known}, not by {producer}; extract "
+            f"{origin['source']} again with --cfg-options producer={producer}"
+        )
 
 
 def below(payload: Payload, prefix: str) -> tuple[Payload, tuple[str, ...]]:
@@ -88,7 +133,7 @@ def below(payload: Payload, prefix: str) -> tuple[Payload, tuple[str, ...]]:
 
     Args:
         payload: the file.
-        prefix: with or without its last dot.
+        prefix: with or without its last dot, and without wrappers that stand before.
 
     Returns:
         A file of only these keys, and the paths of the tensors left out.
@@ -104,13 +149,7 @@ def below(payload: Payload, prefix: str) -> tuple[Payload, tuple[str, ...]]:
         for rest in _rests(path, prefix, payload.tree)
     }
     if not starts:
-        keys = _first_parts(everything)
-        near = nearest(prefix, keys)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise CheckpointError(
-            f"no key of {payload.path} begins with {prefix!r}.{hint} Its keys begin "
-            f"with {', '.join(keys[:_SHOWN]) or 'nothing'}"
-        )
+        raise CheckpointError(_no_key(payload, prefix, everything))
     if len(starts) > 1:
         raise CheckpointError(
             f"{prefix!r} is found in {len(starts)} places of {payload.path}; say "
@@ -124,18 +163,55 @@ def below(payload: Payload, prefix: str) -> tuple[Payload, tuple[str, ...]]:
 
 def _rests(path: str, prefix: str, tree: Any) -> list[str]:
     """Return what is left of a path after the prefix: at the top, or in a container."""
-    if path.startswith(prefix):
-        return [path[len(prefix) :]]
-    node = tree
+    node = opened(tree)
     rest = path
-    while isinstance(node, Mapping):
-        part = next((key for key in node if rest.startswith(f"{key}.")), None)
-        if part is None or not isinstance(node[part], Mapping):
+    while True:
+        bare = _behind_wrappers(rest, prefix)
+        if bare is not None:
+            return [bare]
+        if not isinstance(node, Mapping):
             return []
-        node, rest = node[part], rest[len(str(part)) + 1 :]
-        if rest.startswith(prefix):
-            return [rest[len(prefix) :]]
-    return []
+        part = next((key for key in node if rest.startswith(f"{key}.")), None)
+        if part is None:
+            return []
+        node, rest = opened(node[part]), rest[len(str(part)) + 1 :]
+
+
+def _behind_wrappers(path: str, prefix: str) -> str | None:
+    """Return what is left after the prefix, which wrappers may stand before."""
+    while not path.startswith(prefix):
+        wrapper = next((word for word in WRAPPERS if path.startswith(word)), None)
+        if wrapper is None:
+            return None
+        path = path[len(wrapper) :]
+    return path[len(prefix) :]
+
+
+def _no_key(payload: Payload, prefix: str, everything: Mapping[str, Tensor]) -> str:
+    """Compose the sentence for a prefix that is nowhere."""
+    networks = [start for start in structure.places(everything) if start]
+    starts = [
+        start
+        for start in dict.fromkeys(s for path in everything for s in _starts(path))
+        if not any(start != n and start.startswith(n) for n in networks)
+    ]
+    near = [start for start in starts if start.endswith(f".{prefix}")]
+    # A container in front is part of the path and none of what people type.
+    tails = {start.partition(".")[2] or start: start for start in reversed(starts)}
+    near = near or [tails[tail] for tail in nearest(prefix, tails)]
+    if near:
+        hint = f" Did you mean {' or '.join(near[:_SHOWN])}?"
+    elif networks:
+        hint = f" Networks lie below {', '.join(networks[:_SHOWN])}"
+    else:
+        keys = list(dict.fromkeys(next(iter(_starts(p)), p) for p in everything))
+        hint = f" Its keys begin with {', '.join(keys[:_SHOWN]) or 'nothing'}"
+    return f"no key of {payload.path} begins with {prefix!r}.{hint}"
+
+
+def _starts(path: str) -> list[str]:
+    """Return every beginning of a path that ends in a dot, the shortest first."""
+    return [path[: at + 1] for at, sign in enumerate(path) if sign == "."]
 
 
 def _with_outside(
@@ -145,20 +221,15 @@ def _with_outside(
     if not outside:
         return reading
     rule = f"outside --prefix {prefix}"
-    encoders = {
-        name: Encoder(old.tensors, old.names, {**old.dropped, rule: outside})
+    encoders: dict[str, Encoder] = {
+        name: replace(old, dropped={**old.dropped, rule: outside})
         for name, old in reading.encoders.items()
     }
     return replace(reading, encoders=encoders)
 
 
-def _no_layout(payload: Payload, layout: str | None) -> str:
+def _no_layout(payload: Payload, layout: str | None, prefix: str | None) -> str:
     """Compose the sentence for a file that nobody knows."""
-    if isinstance(payload.tree, Placeholder):
-        return (
-            f"{payload.path} holds a whole pickled {payload.tree.origin}, not a "
-            "state dict; where you trust it, save model.state_dict() instead"
-        )
     tensors = flatten(payload.tree)
     if not tensors:
         top = list(payload.tree) if isinstance(payload.tree, Mapping) else []
@@ -168,42 +239,34 @@ def _no_layout(payload: Payload, layout: str | None) -> str:
             + "; expected a checkpoint with a state dict"
         )
     what = f"has not the layout {layout}" if layout else "has no known layout"
+    fitting = sorted(explaining(candidates(payload))) if layout else []
+    if fitting:
+        said = command.extract(payload.path, prefix=prefix, format=fitting[0])
+        return f"{payload.path} {what}, it has {' or '.join(fitting)}; type: {said}"
     first = ", ".join(list(tensors)[:_SHOWN])
-    return (
-        f"{payload.path} {what}. Its first keys: {first}.{_hint(payload, tensors)} "
-        f"Known layouts: {', '.join(layouts())}"
-    )
+    said = f"{payload.path} {what}. Its first keys: {first}."
+    places = structure.places(tensors)
+    if not places:
+        return f"{said} Known layouts: {', '.join(layouts())}.{_hint(payload, tensors)}"
+    found = ", ".join(f"{s or 'the top'} ({n.name})" for s, n in places.items())
+    lines = [
+        command.extract(payload.path, prefix=start)
+        if start
+        else command.extract(payload.path, format=naming.name)
+        for start, naming in list(places.items())[:_SHOWN]
+    ]
+    return f"{said} Networks lie below {found}; type: {', or: '.join(lines)}"
 
 
 def _hint(payload: Payload, tensors: Mapping[str, Tensor]) -> str:
-    """Return the line to type where a network lies below some prefix."""
-    places: dict[str, str] = {}
-    for module in (resnet_flat, timm_vit, mmselfsup_vit):
-        first, second = module.SIGNATURE
-        for path in tensors:
-            start = path.removesuffix(first)
-            if start != path and f"{start}{second}" in tensors:
-                places.setdefault(start, module.LAYOUT)
-    if places:
-        start, layout = next(iter(places.items()))
-        found = ", ".join(f"{s or 'the top'} ({name})" for s, name in places.items())
-        option = f"--prefix {start}" if start else f"--format {layout}"
-        return f" A network lies below {found}; type: {_line(payload)} {option}"
+    """Return the line to type where no network was found."""
     expected = ("conv1.weight", "patch_embed.proj.weight", "layer1.0.conv1.weight")
     for name in expected:
         near = nearest(name, tensors, 1)
         if near:
             return (
                 f" Expected {name}, nearest is {near[0]}; if a prefix hides the "
-                f"network, type: {_line(payload)} --prefix PREFIX"
+                f"network, type: {command.extract(payload.path, prefix='PREFIX')}"
             )
-    return f" If a prefix hides the network, type: {_line(payload)} --prefix PREFIX"
-
-
-def _line(payload: Payload) -> str:
-    return f"ssl-bench extract {payload.path} OUT.pth"
-
-
-def _first_parts(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the different beginnings of the keys, in their order."""
-    return list(dict.fromkeys(f"{path.split('.')[0]}." for path in tensors))
+    said = command.extract(payload.path, prefix="PREFIX")
+    return f" If a prefix hides the network, type: {said}"

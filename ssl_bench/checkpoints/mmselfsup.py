@@ -2,69 +2,76 @@
 
 Source: ``mmselfsup/models/algorithms`` of both lines. The backbone is ``backbone.``;
 0.x algorithms with two encoders name it a second time (``encoder_q.0.`` and so on), as
-an alias of the same tensors. mmengine's EMAHook swaps at saving time: where a file has
-``ema_state_dict``, ``state_dict`` is already the average and is what OpenMMLab's tools
-evaluate, so it is the default here too, under its true name.
+an alias of the same tensors. Where an EMAHook swapped the copies at saving time, the
+average is what lies in ``state_dict``, and the default here too: `mm_averages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import torch
 
-from ssl_bench.checkpoints import mmselfsup_vit, resnet_flat
-from ssl_bench.checkpoints.layout import (
-    EMA,
-    HEAD,
-    ONLINE,
-    Encoder,
-    Reading,
-    Rules,
-    State,
-    is_state,
-    sort,
-    states,
-    unwrapped,
-)
+from ssl_bench.checkpoints import mm_averages
+from ssl_bench.checkpoints.layout import HEAD, ONLINE, Producer, Reading, Recipe
 from ssl_bench.checkpoints.reader import Payload
+from ssl_bench.checkpoints.recipe import read_recipe
+from ssl_bench.checkpoints.sorting import State, has_any, states
 from ssl_bench.errors import CheckpointError
 
 LAYOUT = "mmselfsup"
-PRODUCERS = ("MMSelfSup 0.x", "MMSelfSup 1.x", "MMPretrain", "MMClassification")
+PRODUCERS = (
+    Producer("mmselfsup", "MMSelfSup 0.x and 1.x, OpenSelfSup"),
+    Producer("mmpretrain", "MMPretrain, MMClassification"),
+)
 
 BACKBONE = "backbone."
 ALIASES = ("encoder_q.0.", "online_net.0.", "encoder.0.", "base_encoder.0.")
-AVERAGES = (
-    "encoder_k.0.",
-    "encoder_k.module.0.",
-    "target_net.0.",
-    "target_net.module.0.",
-    "momentum_encoder.0.",
-    "momentum_encoder.module.0.",
-    "teacher.",
-)
-OUTSIDE: Rules = {
-    "neck": ("neck.",),
-    "head": ("head.",),
-    "data_preprocessor": ("data_preprocessor.",),
-    "queue": ("queue", "queue_ptr", "queue2", "queue2_ptr", "memory_bank."),
-    "target_generator": ("target_generator.", "hog_layer."),
-    "alias of the backbone": ALIASES,
-    "other encoder": (
-        BACKBONE,
-        "encoder_q.",
-        "encoder_k.",
-        "online_net.",
-        "target_net.",
-        "encoder.",
-        "base_encoder.",
-        "momentum_encoder.",
+RECIPE = Recipe(
+    online=(BACKBONE, *ALIASES),
+    ema=(
+        "encoder_k.0.",
+        "encoder_k.module.0.",
+        "target_net.0.",
+        "target_net.module.0.",
+        "momentum_encoder.0.",
+        "momentum_encoder.module.0.",
         "teacher.",
     ),
-}
-_SIGNATURES = (resnet_flat.SIGNATURE, mmselfsup_vit.SIGNATURE)
+    containers={"state_dict": ONLINE},
+    outside={
+        "neck": ("neck.",),
+        "head": ("head.",),
+        "data_preprocessor": ("data_preprocessor.",),
+        "queue": ("queue", "queue_ptr", "queue2", "queue2_ptr", "memory_bank."),
+        "target_generator": ("target_generator.", "hog_layer."),
+        "sobel_layer": ("sobel_layer.",),
+        "densification": ("enc_dec_norms.", "enc_dec_projectors.", "mask_tokens."),
+        "neck of an encoder": (
+            "encoder_q.1.",
+            "encoder_k.1.",
+            "encoder_k.module.1.",
+            "encoder_k.steps",
+            "online_net.1.",
+            "target_net.1.",
+            "target_net.module.1.",
+            "target_net.steps",
+            "encoder.1.",
+            "base_encoder.1.",
+            "momentum_encoder.1.",
+            "momentum_encoder.module.1.",
+            "momentum_encoder.steps",
+        ),
+    },
+    inside={
+        **HEAD,
+        "mask token": ("mask_token",),
+        "fusion of layers": ("proj_weights", "proj_layers."),
+    },
+)
+_OTHERS = ("pytorch-lightning_version",)
+"""What other frameworks write beside a state dict, and OpenMMLab's never."""
+
 _MOCOV3 = ("base_encoder.", "momentum_encoder.")
 _MOCOV3_HEADS = 12
 """MoCo v3 gives its small transformer 12 heads, which no shape shows."""
@@ -72,58 +79,28 @@ _MOCOV3_HEADS = 12
 
 def read(payload: Payload) -> Reading | None:
     """Read a training checkpoint of OpenMMLab's self-supervised algorithms."""
-    state = next(states(payload, {"state_dict": ONLINE}), None)
-    if state is None or not _ours(state):
+    reading = read_recipe(payload, RECIPE)
+    if reading is None:
         return None
-    main = _first(state, (BACKBONE, *ALIASES))
-    average = _first(state, AVERAGES)
-    if not any(_is_network(state, prefix) for prefix in (main, average) if prefix):
+    state = next(states(payload, RECIPE.containers))
+    if has_any(state.beside, _OTHERS):
         return None
-    encoders: dict[str, Encoder] = {}
-    if main:
-        _check_aliases(state, main)
-        encoders[ONLINE] = _take(state, main)
-    if average:
-        encoders[EMA] = _take(state, average)
-    default = ONLINE if main else EMA
-    raw = _raw_weights(payload.tree)
-    if raw is not None and main:
-        encoders[EMA], default = encoders[ONLINE], EMA
-        encoders[ONLINE] = _take(raw, _first(raw, (BACKBONE, *ALIASES)) or main)
-    return Reading(encoders, default, hidden=_hidden(state, encoders))
+    if ONLINE in reading.encoders:
+        _check_aliases(state)
+    averaged = mm_averages.relabelled(payload, state, _read)
+    reading = averaged or reading
+    is_mocov3 = has_any(state.entries, _MOCOV3)
+    hidden = {"heads": _MOCOV3_HEADS} if is_mocov3 else {}
+    return replace(reading, hidden={**reading.hidden, **hidden})
 
 
-def _ours(state: State) -> bool:
-    """Tell whether nothing stands beside the backbone that MMSelfSup never writes."""
-    known = tuple(p for patterns in OUTSIDE.values() for p in patterns)
-    return all(
-        any(key == p or (p.endswith(".") and key.startswith(p)) for p in known)
-        for key in state.entries
-        if key not in ("steps", "n_averaged")
-    )
+def _read(payload: Payload) -> Reading | None:
+    return read_recipe(payload, RECIPE)
 
 
-def _first(state: State, prefixes: tuple[str, ...]) -> str | None:
-    """Return the first prefix that any key has.
-
-    Whether a whole network lies below is for the load gate to say: a damaged backbone
-    must not give way to another encoder in silence.
-    """
-    for prefix in prefixes:
-        if any(key.startswith(prefix) for key in state.entries):
-            return prefix
-    return None
-
-
-def _is_network(state: State, prefix: str) -> bool:
-    """Tell whether a network of a known kind lies below a prefix."""
-    return any(
-        state.has(*(f"{prefix}{key}" for key in signature)) for signature in _SIGNATURES
-    )
-
-
-def _check_aliases(state: State, main: str) -> None:
+def _check_aliases(state: State) -> None:
     """Refuse a file in which the second name of the backbone holds other numbers."""
+    main = next(p for p in RECIPE.online if any(k.startswith(p) for k in state.entries))
     for alias in ALIASES:
         for key, value in state.entries.items():
             if alias == main or not key.startswith(alias):
@@ -139,32 +116,15 @@ def _check_aliases(state: State, main: str) -> None:
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Compare bit by bit in effect: NaN equals NaN, and the load gate reports it."""
+    """Compare bit by bit in effect: NaN equals NaN, and the load gate reports it.
+
+    An inspection has shapes only, and can say no more than that these agree.
+    """
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
+    if one.is_meta or other.is_meta:
+        return True
     same = one == other
     if one.is_floating_point():
         same |= one.isnan() & other.isnan()
     return bool(same.all())
-
-
-def _take(state: State, prefix: str) -> Encoder:
-    is_vit = any(key.startswith(f"{prefix}patch_embed.") for key in state.entries)
-    rename = mmselfsup_vit.rename if is_vit else str
-    return sort(state, prefix=prefix, inside=HEAD, outside=OUTSIDE, rename=rename)
-
-
-def _raw_weights(tree: Any) -> State | None:
-    """Return the weights before averaging, where an EMAHook kept them."""
-    raw = tree.get("ema_state_dict") if isinstance(tree, Mapping) else None
-    if not is_state(raw):
-        return None
-    beside = tuple(str(key) for key in tree if key != "ema_state_dict")
-    return unwrapped(raw, beside, ONLINE)
-
-
-def _hidden(state: State, encoders: Mapping[str, Encoder]) -> dict[str, Any]:
-    """Return what MoCo v3 is known to have beside its shapes."""
-    is_mocov3 = any(key.startswith(_MOCOV3) for key in state.entries)
-    is_vit = any("pos_embed" in encoder.tensors for encoder in encoders.values())
-    return {"heads": _MOCOV3_HEADS} if is_mocov3 and is_vit else {}

@@ -12,16 +12,31 @@ from ssl_bench.errors import CheckpointError
 NONE = "none"
 """What ``--pretrain`` says for random initialisation."""
 
+HUGGING_FACE = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""What Hugging Face's save_pretrained calls the weights in its folder.
+
+Source: huggingface/transformers src/transformers/utils/__init__.py.
+"""
+
 _EPOCH = re.compile(r"epoch_(\d+)\.pth")
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".pkl", ".safetensors")
 _log = logging.getLogger(__name__)
 
 
-def resolve(pretrain: str | Path) -> Path:
+def resolve(pretrain: str | Path, *, whole: bool = True) -> Path:
     """Return the checkpoint file that is meant.
 
     Args:
-        pretrain: a file, or a folder of a training run, of which the newest complete
-            ``epoch_*.pth`` is taken; one that is cut off is passed over, and said.
+        pretrain: a file; a folder of a training run, of which the newest complete
+            ``epoch_*.pth`` is taken (one that is cut off is passed over, and said); or
+            a folder of Hugging Face with weights in one format.
+        whole: whether the check sums of tensors count too when a file is called
+            complete; without, nothing but its structure is read.
 
     Raises:
         CheckpointError: if a folder has no complete checkpoint.
@@ -39,7 +54,10 @@ def resolve(pretrain: str | Path) -> Path:
     )
     for _, entry in epochs:
         try:
-            reader.check(entry)
+            if whole:
+                reader.check(entry)
+            else:
+                reader.peek(entry)
         except CheckpointError as error:
             _log.warning("passed over: %s", error)
         else:
@@ -48,10 +66,13 @@ def resolve(pretrain: str | Path) -> Path:
         raise CheckpointError(
             f"no epoch_*.pth in {path} is complete; name a whole file"
         )
+    weights = [path / name for name in HUGGING_FACE if (path / name).is_file()]
+    if len(weights) == 1:
+        return weights[0]
     others = sorted(
         entry.name
         for entry in path.iterdir()
-        if entry.suffix in (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors")
+        if entry.suffix in _SUFFIXES or entry.name in HUGGING_FACE
     )
     hint = f"; name one of {', '.join(others)}" if others else "; name a file"
     raise CheckpointError(f"the folder {path} has no epoch_*.pth{hint}")

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import re
 
-from ssl_bench.checkpoints.layout import Reading, Rules, read_flat
-from ssl_bench.checkpoints.reader import Payload
+from ssl_bench.checkpoints.layout import Naming, Producer
 
 LAYOUT = "torchvision_vit"
-PRODUCERS = ("torchvision",)
-SIGNATURE = ("conv_proj.weight", "encoder.layers.encoder_layer_0.ln_1.weight")
-HEAD: Rules = {"head": ("heads.",)}
+PRODUCERS = (Producer("torchvision", "torchvision"),)
 
 TOP = {
     "class_token": "cls_token",
@@ -37,17 +34,24 @@ IN_BLOCK = {
 _BLOCK = re.compile(r"encoder\.layers\.encoder_layer_(\d+)\.(.+)")
 
 
-def rename(key: str) -> str:
-    """Return timm's name of a tensor; unknown names pass unchanged."""
+def rename(key: str) -> str | None:
+    """Return timm's name of a tensor; None for others."""
     found = _BLOCK.fullmatch(key)
     if not found:
-        return TOP.get(key, key)
+        return TOP.get(key)
     for theirs, ours in IN_BLOCK.items():
-        if found[2].startswith(theirs):
-            return f"blocks.{found[1]}.{ours}{found[2][len(theirs) :]}"
-    return key
+        rest = found[2].removeprefix(theirs)
+        if rest in ("weight", "bias"):
+            return f"blocks.{found[1]}.{ours}{rest}"
+    return None
 
 
-def read(payload: Payload) -> Reading | None:
-    """Read torchvision's transformer."""
-    return read_flat(payload, SIGNATURE, inside=HEAD, rename=rename)
+NAMING = Naming(
+    LAYOUT,
+    rename,
+    anchors=(
+        "conv_proj.weight",
+        "encoder.layers.encoder_layer_0.ln_1.weight",
+        "encoder.pos_embedding",
+    ),
+)

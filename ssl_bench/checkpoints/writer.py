@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,18 @@ def provenance(weights: BackboneWeights) -> dict[str, Any]:
         "sha256": weights.sha256,
         "layout": weights.layout,
         "encoder": weights.encoder,
+        "producer": weights.producer,
         "arch": weights.arch,
         "mean": list(weights.input.mean),
         "std": list(weights.input.std),
+        "size": weights.input.size,
         "coverage": {
             "matched": coverage.matched,
             "missing": len(coverage.missing),
             "unexpected": len(coverage.unexpected),
             "dropped": {rule: len(keys) for rule, keys in coverage.dropped.items()},
+            "constant": dict(coverage.constant),
+            "untrained": coverage.untrained,
         },
         "partial": weights.partial,
         "fingerprint": weights.fingerprint,
@@ -68,17 +73,29 @@ def save(weights: BackboneWeights, out: Path) -> None:
         UsageError: if the name ends otherwise.
         BenchError: if the place cannot be written.
     """
+    write(weights.state_dict, provenance(weights), out)
+
+
+def write(
+    state_dict: Mapping[str, torch.Tensor], facts: Mapping[str, Any], out: Path
+) -> None:
+    """Write tensors of any names with facts about them; see `save`.
+
+    Args:
+        state_dict: tensors by name.
+        facts: what goes with them, in plain types that JSON knows.
+        out: ``.pth`` or ``.safetensors``.
+
+    Raises:
+        UsageError: if the name ends otherwise.
+        BenchError: if the place cannot be written.
+    """
     check_suffix(out)
-    # Own storages: a view would drag the whole storage of its file along.
-    tensors = OrderedDict(
-        (name, tensor.clone(memory_format=torch.contiguous_format))
-        for name, tensor in weights.state_dict.items()
-    )
-    facts = provenance(weights)
+    tensors = _own_storages(state_dict)
     with atomic_write(out) as temporary:
         try:
             if out.suffix == ".pth":
-                _save_torch({"state_dict": tensors, "meta": facts}, temporary)
+                _save_torch({"state_dict": tensors, "meta": dict(facts)}, temporary)
             else:
                 _save_safetensors(tensors, facts, temporary)
         except RuntimeError as error:
@@ -89,6 +106,26 @@ def save(weights: BackboneWeights, out: Path) -> None:
             ) from error
 
 
+def _own_storages(
+    state_dict: Mapping[str, torch.Tensor],
+) -> OrderedDict[str, torch.Tensor]:
+    """Return tensors each of which is all of a storage of its own.
+
+    A view would drag the whole storage of its file along. What is such a tensor
+    already stays where it is, mostly in a mapped file.
+    """
+    taken: set[int] = set()
+    tensors = OrderedDict()
+    for name, tensor in state_dict.items():
+        storage = tensor.untyped_storage()
+        whole = storage.nbytes() == tensor.numel() * tensor.element_size()
+        if not whole or not tensor.is_contiguous() or storage.data_ptr() in taken:
+            tensor = tensor.clone(memory_format=torch.contiguous_format)
+        taken.add(storage.data_ptr())
+        tensors[name] = tensor
+    return tensors
+
+
 def _save_torch(content: dict[str, Any], path: Path) -> None:
     """Write torch's zip format; an open file keeps its name out of the bytes."""
     with path.open("wb") as handle:
@@ -96,12 +133,12 @@ def _save_torch(content: dict[str, Any], path: Path) -> None:
 
 
 def _save_safetensors(
-    tensors: OrderedDict[str, torch.Tensor], facts: dict[str, Any], path: Path
+    tensors: OrderedDict[str, torch.Tensor], facts: Mapping[str, Any], path: Path
 ) -> None:
     """Write through memory: safetensors' writer makes files that others cannot read."""
     from safetensors.torch import save as serialise
 
-    metadata = {"format": "pt", "provenance": json.dumps(facts, sort_keys=True)}
+    metadata = {"format": "pt", "provenance": json.dumps(dict(facts), sort_keys=True)}
     content = serialise(dict(tensors), metadata)
     end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
     header = json.loads(content[_LENGTH:end])
