@@ -23,6 +23,7 @@ KEYS: Mapping[str, str] = {
     "transform": "a named test transform, or a list of dict(type=...)",
     "settings": "the protocol's own settings",
     "backbone": "dict(type=...) of a backbone registered in MODELS",
+    "producer": "who wrote the checkpoint, where several write the same names",
     "custom_imports": "mmengine's: modules to import first",
 }
 """The keys of a frozen protocol's config."""

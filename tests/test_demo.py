@@ -57,4 +57,6 @@ def test_bf16_moves_top1_by_a_fifth_of_a_point_at_most() -> None:
         record = ssl_bench.evaluate(dataset="digit-scenes", extraction=how)[0]
         values.append({m.name: m.value for m in record.metrics})
     for k in (10, 20, 100, 200):
-        assert abs(values[0][f"top1_k{k}"] - values[1][f"top1_k{k}"]) <= 0.2
+        moved = abs(values[0][f"top1_k{k}"] - values[1][f"top1_k{k}"])
+        # In images, of which there are a thousand: 77.9 - 77.7 is more than 0.2.
+        assert round(10 * moved) <= 2

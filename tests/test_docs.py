@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ssl_bench import cli
+from ssl_bench.checkpoints import description
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -43,6 +44,11 @@ def test_commands_in_the_documents_parse(line: str) -> None:
     args, extra = parser.parse_known_args(words)
     assert extra == [], line
     assert args.command in cli.commands()
+
+
+def test_the_table_of_layouts_is_fresh() -> None:
+    page = (ROOT / "docs" / "checkpoints.md").read_text()
+    assert description.table() in page, "run python tools/generate_docs.py"
 
 
 def test_there_are_commands_to_check() -> None:

@@ -140,7 +140,12 @@ def _extra_words(
     word = extra[0].split("=", 1)[0]
     if word.startswith("-"):
         return f"{unknown('option', word, known)} (see: ssl-bench {command} --help)"
-    return f"unexpected word {word!r} (see: ssl-bench {command} --help)"
+    if "=" in extra[0] and "--cfg-options" in known:
+        return (
+            f"unexpected word {extra[0]!r}; KEY=VALUE comes directly after "
+            f"--cfg-options (see: ssl-bench {command} --help)"
+        )
+    return f"unexpected word {extra[0]!r} (see: ssl-bench {command} --help)"
 
 
 def _os_sentence(error: OSError) -> str:
@@ -151,4 +156,9 @@ def _os_sentence(error: OSError) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Return a message without line ends and what else moves a terminal.
+
+    Messages quote names out of foreign files.
+    """
+    line = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else "?" for sign in line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ssl_bench.cli.evaluation import (
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="KEY=VALUE",
-        help="taps=layer3,layer4 (default: final), transform=NAME",
+        help="taps=layer3,layer4 (default: final), transform=NAME, producer=NAME",
     )
     parser.add_argument(
         "--json", action="store_true", help="what was written, as JSON on stdout"
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from ssl_bench.files import check_writable
 
     options = options_config(parse_options(args.cfg_options))
-    known = ("taps", "transform", "backbone", "custom_imports")
+    known = ("taps", "transform", "backbone", "producer", "custom_imports")
     complaints = [unknown("option", key, known) for key in options if key not in known]
     if "transform" in options:
         complaints += suite.transform_complaints(options["transform"])
@@ -75,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
         name = "imagenet"
     suite.check_request(request)
     backbone = suite.open_backbone(request, options)
+    suite.say_loaded(backbone)
+    for warning in suite.load_warnings(backbone):
+        print(f"warning: {warning}", file=sys.stderr)
     backbone.check_taps(taps if isinstance(taps, list) else [taps])
     check_writable(args.out)
     splits = suite.open_splits(name, args.data_root, args.limit, args.seed)

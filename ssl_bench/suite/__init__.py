@@ -29,10 +29,12 @@ from ssl_bench.suite.request import (
     Plan,
     Request,
     check_request,
+    load_warnings,
     open_backbone,
     open_splits,
     plan_evaluation,
     say_defaults,
+    say_loaded,
     transform_complaints,
 )
 from ssl_bench.versions import code_facts
@@ -44,11 +46,13 @@ __all__ = [
     "check_request",
     "evaluate",
     "identify",
+    "load_warnings",
     "open_backbone",
     "open_splits",
     "plan_evaluation",
     "run_request",
     "say_defaults",
+    "say_loaded",
     "transform_complaints",
 ]
 
@@ -161,7 +165,11 @@ def run_request(
         started=started,
         seconds=round(time.monotonic() - clock, 3),
         config=plan.config_name,
-        warnings=(*_load_warnings(plan), *_skip_warnings(outcome), *outcome.warnings),
+        warnings=(
+            *load_warnings(plan.backbone),
+            *_skip_warnings(outcome),
+            *outcome.warnings,
+        ),
         deviations=deviations(request, plan),
     )
     if store is not None:
@@ -236,6 +244,7 @@ def _checkpoint_facts(plan: Plan) -> dict[str, Any]:
         "sha256": weights.sha256,
         "layout": weights.layout,
         "encoder": weights.encoder,
+        "producer": weights.producer,
         "partial": weights.partial,
         "matched": weights.coverage.matched,
         "missing": list(weights.coverage.missing),
@@ -317,13 +326,6 @@ def _skip_warnings(outcome: Outcome) -> tuple[str, ...]:
     if not outcome.skipped:
         return ()
     return (f"{len(outcome.skipped)} unreadable images were left out",)
-
-
-def _load_warnings(plan: Plan) -> tuple[str, ...]:
-    weights = plan.backbone.weights if plan.backbone is not None else None
-    if weights is None or not weights.partial:
-        return ()
-    return (f"loaded in part: {len(weights.coverage.missing)} tensors are missing",)
 
 
 def _leave(request: Request, plan: Plan, record: Record) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssl_bench import data
 from ssl_bench.backbones import Backbone
-from ssl_bench.checkpoints import load_backbone
+from ssl_bench.checkpoints import load_backbone, undecided
 from ssl_bench.config import build_settings, key_complaints, read_config
 from ssl_bench.data import ImageDataset, transforms
 from ssl_bench.errors import BenchError, ConfigError, UsageError, unknown
@@ -201,6 +201,7 @@ def open_splits(
 def open_backbone(request: Request, config: Any = None) -> Backbone:
     """Load the backbone that the request names; the bundled one where it names none."""
     custom = (config or {}).get("backbone")
+    producer = (config or {}).get("producer")
     if request.pretrain is None:
         if custom is not None or request.arch is not None:
             raise UsageError(
@@ -208,13 +209,15 @@ def open_backbone(request: Request, config: Any = None) -> Backbone:
                 "or --pretrain none for random initialisation"
             )
         path = bundled_checkpoint()
-        return load_backbone(path)
+        # Our own script trained it on torchvision's network: nothing is left open.
+        return load_backbone(path, producer="torchvision")
     return load_backbone(
         request.pretrain,
         arch=request.arch,
         encoder=request.encoder,
         layout=request.layout,
         prefix=request.prefix,
+        producer=None if producer is None else str(producer),
         allow_partial=request.allow_partial,
         seed=request.seed,
         custom=None if custom is None else dict(custom),
@@ -261,18 +264,43 @@ def say_defaults(request: Request, plan: Plan) -> None:
         if request.dataset is None and request.config is None:
             what += " on the bundled scenes; pass --pretrain CHECKPOINT for your own"
         note(f"no --pretrain: evaluating {what}")
-    weights = plan.backbone.weights if plan.backbone is not None else None
-    if weights is not None:
-        note(
-            f"loaded {weights.source}: {weights.arch}, layout {weights.layout}, "
-            f"{weights.encoder}, {weights.coverage.matched} tensors"
-            f"{', IN PART' if weights.partial else ', all filled'}"
-        )
+    if plan.backbone is not None:
+        say_loaded(plan.backbone)
     if request.config is None and plan.dataset:
         note(f"config: {plan.config_name}")
     if plan.transform is not None and plan.dataset:
         steps = ", ".join(_step(item) for item in plan.transform) or "native size"
         note(f"data set: {plan.dataset_name}, images: {steps}")
+
+
+def say_loaded(backbone: Backbone) -> None:
+    """Tell the user which weights were taken, and who else could have written them."""
+    weights = backbone.weights
+    if weights is None:
+        return
+    note(
+        f"loaded {weights.source}: {weights.arch}, layout {weights.layout}, "
+        f"{weights.encoder}, {weights.coverage.matched} tensors"
+        f"{', IN PART' if weights.partial else ', all filled'}"
+    )
+    if weights.alternatives:
+        note(undecided(weights))
+
+
+def load_warnings(backbone: Backbone | None) -> tuple[str, ...]:
+    """Return what a record and its reader have to know of the weights."""
+    weights = None if backbone is None else backbone.weights
+    if weights is None:
+        return ()
+    found = []
+    if weights.partial:
+        missing, left = len(weights.coverage.missing), len(weights.coverage.unexpected)
+        parts = [f"{missing} tensors are missing"] if missing else []
+        parts += [f"{left} keys have no place"] if left else []
+        found.append(f"loaded in part: {', '.join(parts) or 'as it was extracted'}")
+    if weights.coverage.untrained:
+        found.append("the weights look untrained: every norm is as it was initialised")
+    return tuple(found)
 
 
 def _step(item: Mapping[str, Any]) -> str:
@@ -294,6 +322,16 @@ def check_request(request: Request) -> None:
         raise UsageError(
             "--pretrain none needs an architecture; pass --arch, e.g. --arch resnet50"
         )
+    reading = {
+        "--encoder": request.encoder,
+        "--format": request.layout,
+        "--prefix": request.prefix,
+        "--allow-partial": request.allow_partial or None,
+        "producer": request.options.get("producer"),
+    }
+    given = [name for name, value in reading.items() if value is not None]
+    if request.pretrain == "none" and given:
+        raise UsageError(f"--pretrain none reads no file: leave out {', '.join(given)}")
     if request.name is not None and not request.name.strip():
         raise UsageError("--name is empty; write the model's name, or leave it out")
     if not 0 <= request.seed < 2**32:

@@ -36,14 +36,14 @@ def test_it_writes_and_says_what_was_there(
         "resnet_flat",
         "resnet18-w4",
         "online",
-        "100 of 100 tensors (100 %)",
+        "100 of 100 tensors, 45,372 numbers (100 %)",
         "dropped, head: fc.weight",
         "dropped, beside the weights: epoch",
     ):
         assert piece in said.out
     lines = [line.split() for line in said.out.splitlines()]
-    assert ["conv1", "1", "0"] in lines
-    assert ["layer1", "20", "0"] in lines
+    assert ["conv1", "1", "0", "588"] in lines
+    assert ["layer1", "20", "0", "640"] in lines
     assert f"wrote {out}" in said.err
     assert checkpoints.load(out).source == "model.pth"
 
@@ -55,7 +55,11 @@ def test_json_is_all_that_stands_on_stdout(
     facts = json.loads(capsys.readouterr().out)
     assert facts["arch"] == "resnet18-w4"
     assert facts["percent"] == 100.0
-    assert facts["stages"]["layer4"] == {"matched": 25, "missing": 0}
+    assert facts["stages"]["layer4"] == {
+        "matched": 25,
+        "missing": 0,
+        "numbers": 33408,  # 32 x 16 x 9 + 3 x 32 x 32 x 9 + 32 x 16 + 5 norms of 4 x 32
+    }
     assert facts["dropped"]["head"] == ["fc.weight"]
     assert facts["sha256"] == checkpoints.load(checkpoint).sha256
 
@@ -93,8 +97,35 @@ def test_partial_extraction_says_what_is_missing(
     assert not (tmp_path / "b.pth").exists()
     assert main([*command, "--allow-partial"]) == 0
     said = capsys.readouterr().out
-    assert "99 of 100 tensors (99 %)" in said
+    assert "99 of 100 tensors, " in said
+    assert "WARNING: looks untrained" in said
     assert "missing: layer1.0.bn1.weight" in said
+    assert "PARTIAL: what is missing is random" in said
+
+
+def test_what_is_missing_is_never_a_hundred_percent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """8 of 180,000 numbers: 99.996 %, which is 100.00 when it is rounded."""
+    state = dict(backbones.build("resnet18-w8", 1).state_dict())
+    state["bn1.bias"] = torch.ones(3)
+    torch.save(state, tmp_path / "a.pth")
+    words = ["extract", str(tmp_path / "a.pth"), "--dry-run", "--allow-partial"]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["percent"] == 99.99
+    assert main(words) == 0
+    assert "(99.99 %)" in capsys.readouterr().out
+
+
+def test_what_no_shape_shows_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(
+        backbones.build("vit_w64_d2_patch8_32", 1).state_dict(), tmp_path / "a.p"
+    )
+    assert main(["extract", str(tmp_path / "a.p"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "assumed     heads 1, eps 1e-06, act gelu" in said
 
 
 @pytest.mark.parametrize(
@@ -102,6 +133,9 @@ def test_partial_extraction_says_what_is_missing(
     [
         ([], 2, "OUT is missing"),
         (["out.zip"], 2, "must end in"),
+        (["out.pth", "producer=timm"], 2, "'producer=timm'; KEY=VALUE comes directly"),
+        (["out.pkl"], 2, ".pkl is written with --to detectron2"),
+        (["out.pth", "--cfg-options", "producer="], 2, "files ''. Known: barlow"),
         (["out.pth", "--format", "timm"], 2, "unknown layout 'timm'"),
         (["out.pth", "--arch", "resnet50"], 1, "not of resnet50"),
         (["out.pth", "--prefix", "net."], 1, "no key of"),
@@ -131,3 +165,27 @@ def test_the_tool_is_the_same_call(checkpoint: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "resnet18-w4" in done.stdout
     assert out.exists()
+
+
+def test_names_out_of_a_file_do_not_move_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = dict(backbones.build("resnet18-w4", 1).state_dict())
+    torch.save({**state, "\x1b[2Jevil\n": torch.ones(1)}, tmp_path / "a.pth")
+    assert main(["extract", str(tmp_path / "a.pth"), "--dry-run"]) == 1
+    said = capsys.readouterr().err
+    assert "?[2Jevil" in said
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+    torch.save({**state, "fc.\x1b[2J": torch.ones(1)}, tmp_path / "b.pth")
+    assert main(["extract", str(tmp_path / "b.pth"), "--dry-run"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    out = tmp_path / "file" / "out.pth"
+    assert main(["extract", str(tmp_path / "missing.pth"), str(out)]) == 1
+    assert "missing.pth" not in capsys.readouterr().err

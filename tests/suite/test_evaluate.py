@@ -363,6 +363,37 @@ def test_features_command_writes_what_knn_reads(
     assert "'taps'" in capsys.readouterr().err
 
 
+def test_features_command_says_which_weights_it_took(
+    checkpoint: Path,
+    image_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tensors = torch.load(checkpoint, weights_only=True)
+    del tensors["bn1.bias"]
+    torch.save(tensors, tmp_path / "part.pth")
+    words = [
+        "features", str(tmp_path / "out"), "--pretrain", str(tmp_path / "part.pth"),
+        "--dataset", "folder", "--data-root", str(image_folder), "--workers", "0",
+        "--allow-partial", "--cfg-options", "transform=small",
+    ]  # fmt: skip
+    assert cli.main([*words, "producer=detectron"]) == 0
+    said = capsys.readouterr().err
+    assert "loaded part.pth: " in said
+    assert "-bgr, layout resnet_flat, online, " in said
+    assert "IN PART" in said
+    assert "warning: loaded in part: 1 tensors are missing" in said
+
+
+def test_left_over_keys_are_counted_in_the_warning(
+    checkpoint: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    tensors = torch.load(checkpoint, weights_only=True)
+    torch.save({**tensors, "extra.weight": torch.ones(2)}, tmp_path / "more.pth")
+    record = evaluate(tmp_path / "more.pth", image_folder, allow_partial=True)
+    assert "loaded in part: 1 keys have no place" in record.warnings
+
+
 def test_skipped_images_do_not_hide_from_a_later_run(
     checkpoint: Path, image_folder: Path, tmp_path: Path
 ) -> None:
@@ -370,7 +401,7 @@ def test_skipped_images_do_not_hide_from_a_later_run(
     (image_folder / "val" / "red" / "2.png").write_bytes(b"no image")
     skipping = Extraction(batch_size=8, workers=0, on_bad_image="skip")
     record = evaluate(checkpoint, image_folder, store=store, extraction=skipping)
-    assert record.warnings == ("1 unreadable images were left out",)
+    assert record.warnings[-1] == "1 unreadable images were left out"
     with pytest.raises(BenchError, match=r"red/2\.png"):
         evaluate(checkpoint, image_folder, store=store)
 
