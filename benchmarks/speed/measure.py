@@ -47,13 +47,16 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def interleaved(
-    contenders: Mapping[str, Callable[[], object]], repeats: int
+    contenders: Mapping[str, Callable[[], object]],
+    repeats: int,
+    before: Callable[[], object] = lambda: None,
 ) -> dict[str, Runs]:
     """Run every contender once a round.
 
     Args:
         contenders: what to run, by name.
         repeats: number of rounds.
+        before: what to do before each run, untimed.
 
     Returns:
         The runs of every contender.
@@ -63,6 +66,7 @@ def interleaved(
     for turn in range(repeats):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
+            before()
             wall, cpu = time.perf_counter(), time.process_time()
             contenders[name]()
             runs[name].wall.append(time.perf_counter() - wall)
