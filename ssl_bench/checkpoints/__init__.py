@@ -86,7 +86,31 @@ def load(
     """
     _check_encoder(encoder)
     file = resolve(path)
-    payload = reader.read(file)
+    with reader.read(file) as payload:
+        return _verified(
+            payload,
+            file,
+            layout=layout,
+            prefix=prefix,
+            encoder=encoder,
+            arch=arch,
+            producer=producer,
+            allow_partial=allow_partial,
+        )
+
+
+def _verified(
+    payload: reader.Payload,
+    file: Path,
+    *,
+    layout: str | None,
+    prefix: str | None,
+    encoder: str | None,
+    arch: str | None,
+    producer: str | None,
+    allow_partial: bool,
+) -> BackboneWeights:
+    """Take the backbone out of what was read; see `load`."""
     found = match(payload, layout=layout, prefix=prefix, producer=producer)
     if arch is None:
         neighbours.check_architecture(file, payload.tree)
@@ -229,17 +253,27 @@ def _load_custom(
         torch.default_generator.manual_seed(seed)
         if str(pretrain) == NONE:
             return build_custom(config)
-        payload = reader.read(resolve(pretrain))
-        if prefix:
-            payload, _ = below(payload, prefix)
-        found = {state.encoder: state for state in states(payload)}
-        if not found:
-            raise CheckpointError(f"{payload.path} holds no state dict")
-        chosen = encoder or next(iter(found))
-        if chosen not in found:
-            raise CheckpointError(f"{payload.path} holds no {chosen} encoder")
-        tensors = sort(found[chosen], inside={}).tensors
-        backbone = build_custom(config, tensors)
+        with reader.read(resolve(pretrain)) as payload:
+            return _filled_custom(payload, config, prefix=prefix, encoder=encoder)
+
+
+def _filled_custom(
+    payload: reader.Payload,
+    config: Mapping[str, Any],
+    *,
+    prefix: str | None,
+    encoder: str | None,
+) -> Backbone:
+    if prefix:
+        payload, _ = below(payload, prefix)
+    found = {state.encoder: state for state in states(payload)}
+    if not found:
+        raise CheckpointError(f"{payload.path} holds no state dict")
+    chosen = encoder or next(iter(found))
+    if chosen not in found:
+        raise CheckpointError(f"{payload.path} holds no {chosen} encoder")
+    tensors = sort(found[chosen], inside={}).tensors
+    backbone = build_custom(config, tensors)
     backbone.weights = BackboneWeights(
         arch=backbone.arch,
         state_dict=tensors,

@@ -46,6 +46,9 @@ _FOREIGN = {
 class Payload:
     """Hold what a file contains, before anybody knows what it means.
 
+    Used in a ``with`` statement it ends the digest that nobody will ask for; the
+    tensors stay.
+
     Attributes:
         tree: dictionaries, lists, tensors and placeholders.
         source: name of the file, without its folder.
@@ -65,8 +68,15 @@ class Payload:
         """Digest of the file; of several files, of the list of their digests."""
         return str(self.digest)
 
+    def __enter__(self) -> Payload:
+        return self
 
-def read(path: Path) -> Payload:
+    def __exit__(self, *error: object) -> None:
+        if not isinstance(self.digest, str):
+            self.digest.stop()
+
+
+def read(path: Path, *, digest: bool = True) -> Payload:
     """Read a checkpoint file.
 
     Tensors are memory-mapped where the format allows; nothing in the file is executed.
@@ -75,12 +85,13 @@ def read(path: Path) -> Payload:
 
     Args:
         path: a file, or the index of a checkpoint in several files.
+        digest: whether its sha256 is computed too.
 
     Raises:
         CheckpointError: if the file is missing, empty, cut off, damaged, hostile, or
             no checkpoint at all; one sentence that names it.
     """
-    return _open(path, digest=True, lazy=False)
+    return _open(path, digest=digest, lazy=False)
 
 
 def peek(path: Path) -> Payload:
@@ -93,15 +104,6 @@ def peek(path: Path) -> Payload:
         CheckpointError: as `read`.
     """
     return _open(path, digest=False, lazy=True)
-
-
-def check(path: Path) -> None:
-    """Make sure that a file is whole, without computing its digest.
-
-    Raises:
-        CheckpointError: as `read`.
-    """
-    _open(path, digest=False, lazy=False)
 
 
 def _open(path: Path, *, digest: bool, lazy: bool) -> Payload:
@@ -129,10 +131,12 @@ def _open(path: Path, *, digest: bool, lazy: bool) -> Payload:
             tree, metadata = open_one(path)
             total = running[-1] if digest else None
         repetition.check(tree, size)
-    except (OSError, _MissingError, CheckpointError) as error:
+    except BaseException as error:
         for one in running:
             one.stop()
-        raise CheckpointError(_sentence(path, error)) from error
+        if isinstance(error, (OSError, _MissingError, CheckpointError)):
+            raise CheckpointError(_sentence(path, error)) from error
+        raise
     return Payload(tree, path.name, str(path), total or "", metadata)
 
 

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import mmap
 import os
+import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -17,8 +18,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ssl_bench import checkpoints
 from ssl_bench.checkpoints import reader
-from ssl_bench.errors import CheckpointError
+from ssl_bench.errors import CheckpointError, UsageError
 
 
 def message(path: Path) -> str:
@@ -227,10 +229,20 @@ def test_storages_have_to_be_there_with_their_size(tmp_path: Path) -> None:
 def test_check_does_without_a_digest(tmp_path: Path, tensors: dict[str, Any]) -> None:
     path = tmp_path / "a.pth"
     torch.save(tensors, path)
-    reader.check(path)
+    reader.read(path, digest=False)
     os.truncate(path, path.stat().st_size - 1)
     with pytest.raises(CheckpointError, match="cut off"):
-        reader.check(path)
+        reader.read(path, digest=False)
+
+
+def test_no_digest_outlives_a_refusal(tmp_path: Path) -> None:
+    """A thread that reads on while the program ends prints a traceback."""
+    path = tmp_path / "a.pth"
+    torch.save({"x": torch.ones(32_000_000)}, path)
+    assert checkpoints.layouts()
+    with pytest.raises(UsageError):
+        checkpoints.load(path, layout="no such layout")
+    assert [thread for thread in threading.enumerate() if "_run" in thread.name] == []
 
 
 def resident(path: Path) -> int:

@@ -354,9 +354,9 @@ def test_a_folder_is_looked_at_without_reading_numbers(
     whole = (tmp_path / "epoch_1.pth").read_bytes()
     (tmp_path / "epoch_2.pth").write_bytes(whole[:-500])
 
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, **options: Any) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr(reader, "check", refuse)
+    monkeypatch.setattr(reader, "read", refuse)
     assert main(["inspect", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "epoch_1.pth"

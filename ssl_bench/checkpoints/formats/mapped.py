@@ -120,8 +120,11 @@ class Digest:
             self._digest.update(chunk)
 
     def stop(self) -> None:
-        """Give up; nobody will ask."""
+        """Give up, where it is not finished: nobody will ask."""
         self._stopped = True
+        if self._thread is not None:
+            # Or it would read on while the program ends and the file is closed.
+            self._thread.join()
 
     def __str__(self) -> str:
         """Return 64 hex digits, waiting for them where need be."""
