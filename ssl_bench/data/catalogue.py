@@ -18,8 +18,13 @@ def names() -> list[str]:
     return sorted(_classes())
 
 
-def get_dataset(name: str) -> type[ImageDataset]:
+def get_dataset(name: str, *, several: bool = False) -> type[ImageDataset]:
     """Return the class of a data set.
+
+    Args:
+        name: one of `names`.
+        several: for a protocol that takes several labels an image: the class that reads
+            them, where the data set has one beside its own.
 
     Raises:
         DataError: for a name that nobody knows, with the nearest ones.
@@ -27,25 +32,34 @@ def get_dataset(name: str) -> type[ImageDataset]:
     known = _classes()
     if name not in known:
         raise DataError(unknown("data set", name, known))
-    return known[name]
+    found = known[name]
+    return found.several or found if several else found
 
 
-def find_root(name: str, data_root: Path | str | None = None) -> Path:
+def find_root(
+    name: str, data_root: Path | str | None = None, *, several: bool = False
+) -> Path:
     """Return the folder of a data set; nothing is written or generated.
 
     Args:
         name: one of `names`.
         data_root: the folder itself or the one above it; None looks below
             ``$SSL_BENCH_DATA`` and ``./data``.
+        several: as for `get_dataset`.
 
     Raises:
         DataError: when it is not there, with the line to type.
     """
-    return get_dataset(name).find(_as_path(data_root))
+    return get_dataset(name, several=several).find(_as_path(data_root))
 
 
 def open_dataset(
-    name: str, split: str, data_root: Path | str | None = None, **options: Any
+    name: str,
+    split: str,
+    data_root: Path | str | None = None,
+    *,
+    several: bool = False,
+    **options: Any,
 ) -> ImageDataset:
     """Open one split of a data set.
 
@@ -53,6 +67,7 @@ def open_dataset(
         name: one of `names`.
         split: one of the data set's ``splits``.
         data_root: as for `find_root`.
+        several: as for `get_dataset`.
         options: what the data set's class takes besides.
 
     Raises:
@@ -60,7 +75,8 @@ def open_dataset(
         DataError: for an unknown name or split, or when the data are missing, empty or
             inconsistent.
     """
-    return get_dataset(name).open(split, _as_path(data_root), **options)
+    kind = get_dataset(name, several=several)
+    return kind.open(split, _as_path(data_root), **options)
 
 
 def _as_path(data_root: Path | str | None) -> Path | None:

@@ -79,6 +79,8 @@ class ImageDataset(Dataset[tuple[Image.Image, Any, int]]):
         bundled: whether it comes with this package, which keeps it out of tables of
             real models.
         own: whether it is data of the user's, so that its name alone names nothing.
+        several: the class that reads the same data with several labels an image, where
+            this one reads a single label; protocols for several labels take it.
         root: the folder that ``samples`` are relative to.
         split: one of ``splits``.
         classes: names, by label.
@@ -93,6 +95,7 @@ class ImageDataset(Dataset[tuple[Image.Image, Any, int]]):
     layout: ClassVar[str]
     bundled: bool = False
     own: ClassVar[bool] = False
+    several: ClassVar[type[ImageDataset] | None] = None
 
     root: Path
     split: str

@@ -9,10 +9,11 @@ happens on the device, with the statistics that came with the weights.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from ssl_bench.registry import TRANSFORMS
 Spec = tuple[dict[str, Any], ...]
 
 
-def _resize(size: int) -> dict[str, Any]:
+def _resize(size: int | list[int]) -> dict[str, Any]:
     return {
         "type": "Resize",
         "size": size,
@@ -42,15 +43,21 @@ NAMED: dict[str, Spec] = {
     "imagenet": (_resize(256), {"type": "CenterCrop", "size": 224}),
     "small": (),
     "upsample224": (_resize(224), {"type": "CenterCrop", "size": 224}),
+    # Source: the VOC07 SVM pipeline of MMSelfSup, OpenSelfSup and VISSL, the same for
+    # both splits: short edge first, then both edges; no crop, no flip.
+    "squash": (_resize(256), _resize([224, 224])),
 }
 """``imagenet``: short edge 256, centre crop 224. ``small``: nothing, the native size.
 ``upsample224``: short edge 224, centre crop 224, for weights that take no small images.
+``squash``: short edge 256, then 224 x 224 whatever the shape: nothing is cut off.
 """
 
 _CONTAINERS = frozenset(
     {"Compose", "Lambda", "RandomApply", "RandomChoice", "RandomOrder", "Transform"}
 )
 _PROBE_SIDE = 1024
+_SMALL_PROBE = (90, 60)
+_PROBE_SIZES = ((1024, 1024), (1100, 1500), (1400, 1030), _SMALL_PROBE)
 
 
 class Pipeline:
@@ -126,15 +133,18 @@ def default_spec(name: str, size: int | None = None) -> Spec:
         size: the pixels that the weights were made for; None for weights that take any.
 
     Returns:
-        The named transform; for another size than its own the same with that crop, the
-        short edge in the proportion 256 to 224. Small images stay as they are, or are
-        brought to ``size``.
+        The named transform; for another size than its own the same with that crop (or,
+        for ``squash``, that height and width), the short edge in the proportion 256 to
+        224. Small images stay as they are, or are brought to ``size``.
     """
     spec = resolve(name)
     if size is None:
         return spec
     if name == "small":
         return _resize(size), {"type": "CenterCrop", "size": size}
+    if name == "squash":
+        short_edge, (height, _) = (item["size"] for item in spec)
+        return _resize(round(size * short_edge / height)), _resize([size, size])
     short_edge, crop = (item["size"] for item in spec)
     return _resize(round(size * short_edge / crop)), {
         "type": "CenterCrop",
@@ -181,18 +191,59 @@ def random_operations(spec: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
     for item in resolve(list(spec)):
         operation = build([item])
-        state = random.getstate()
         seen = set()
-        with torch.random.fork_rng(devices=[]):
-            for seed in range(8):
-                torch.default_generator.manual_seed(seed)
-                random.seed(seed)
+        for seed in range(8):
+            with _seeded(seed):
                 pixels = operation(noise)
-                seen.add((tuple(pixels.shape), pixels.numpy().tobytes()))
-        random.setstate(state)
+            seen.add((tuple(pixels.shape), pixels.numpy().tobytes()))
         if len(seen) > 1:
             found.append(str(item["type"]))
     return found
+
+
+def output_size(
+    transform: str | Sequence[Mapping[str, Any]],
+) -> tuple[int, int] | None:
+    """Return the size that every image ends in, by trying images of several shapes.
+
+    Args:
+        transform: as for `resolve`.
+
+    Returns:
+        Height and width; None if they depend on the image, or on chance.
+
+    Raises:
+        ConfigError: with everything that is wrong with the transform.
+    """
+    pipeline = build(transform)
+    found: set[tuple[int, ...]] = set()
+    for size in _PROBE_SIZES:
+        for seed in range(4):
+            with _seeded(seed):
+                try:
+                    pixels = pipeline(Image.new("RGB", size))
+                except Exception:
+                    if size == _SMALL_PROBE:  # too small for a crop: it ends nowhere
+                        break
+                    raise
+            found.add(tuple(pixels.shape[1:]))
+    if len(found) > 1:
+        return None
+    height, width = found.pop()
+    return height, width
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators, and put them back as they were."""
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            random.seed(seed)
+            yield
+    finally:
+        random.setstate(state)
 
 
 def _torchvision() -> dict[str, Any]:

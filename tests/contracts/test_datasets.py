@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from ssl_bench import data
 from ssl_bench.data import scenes, transforms
 from ssl_bench.data.image_list import ImageDataset
 from ssl_bench.errors import BenchError, ConfigError, DataError
+from tests.data.fake_devkit import write_devkit
 
 Builder = Callable[[Path], None]
 
@@ -97,8 +99,44 @@ def build_cifar100(root: Path) -> None:
 
 @builds("digit-scenes")
 def build_digit_scenes(root: Path) -> None:
-    counts = scenes.SceneCounts(imagenet_train=23, imagenet_val=12)
-    scenes.generate(root, seed=3, counts=counts, styles=("imagenet",))
+    counts = scenes.SceneCounts(
+        imagenet_train=23, imagenet_val=12, voc_trainval=13, voc_test=9
+    )
+    scenes.generate(root, seed=3, counts=counts, styles=("imagenet", "voc"))
+
+
+# By image: 1 there, 0 not there, -1 left out, of three classes.
+SEVERAL = ("100", "110", "011", "001", "000", "0-10", "10-1", "111", "010", "101")
+SEVERAL_OF = {"train": (*SEVERAL, "110", "001"), "val": SEVERAL[:5]}
+
+
+def labels_of(text: str) -> list[int]:
+    return [int(label) for label in re.findall("-?[01]", text)]
+
+
+@builds("voc07")
+def build_voc07(root: Path) -> None:
+    raw = {1: "1", 0: "-1", -1: "0"}
+    rows = [
+        {
+            f"{2 * i + odd:06d}": " ".join(raw[label] for label in labels_of(text))
+            for i, text in enumerate(SEVERAL_OF[split])
+        }
+        for odd, split in enumerate(("train", "val"))
+    ]
+    write_devkit(root.parent, *rows)
+
+
+@builds("multilabel")
+def build_multilabel(root: Path) -> None:
+    number = itertools.count()
+    for split, texts in SEVERAL_OF.items():
+        lines = ["image,cow,bus,sheep"]
+        for i, text in enumerate(texts):
+            name = f"{split}-images/{i}.png"
+            save(root / name, next(number))
+            lines.append(",".join([name, *map(str, labels_of(text))]))
+        (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +178,7 @@ def file_of(dataset: ImageDataset, index: int) -> Path:
 def test_every_data_set_is_covered_here() -> None:
     assert set(NAMES) == set(BUILDERS)
     assert {"cifar10", "cifar100", "digit-scenes", "folder", "imagenet"} <= set(NAMES)
+    assert {"multilabel", "voc07"} <= set(NAMES)
 
 
 def test_the_class_says_what_it_is(name: str) -> None:
@@ -358,6 +397,38 @@ def test_no_draw_from_the_global_generators(name: str, root: Path) -> None:
 
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_with_several_labels_an_image(name: str, root: Path) -> None:
+    kind = data.get_dataset(name)
+    view = data.get_dataset(name, several=True)
+
+    assert view.name == name
+    assert view.several is None or view is not kind
+    assert (view is kind) == (kind.several is None)
+    assert view.transform_name in transforms.NAMED
+    opened = [
+        data.open_dataset(name, split, root, several=True) for split in view.splits
+    ]
+    data.check_pair(*opened)
+    for split in opened:
+        assert type(split) is view
+        assert (split.bundled, split.own) == (kind.bundled, kind.own)
+        assert split.root == data.find_root(name, root, several=True) or view is kind
+        assert len(split.fingerprint()) == 64
+        assert split.image(0).mode == "RGB"
+        if view is not kind or split.targets.ndim == 2:
+            assert split.targets.dtype == np.int8
+            assert split.targets.shape == (len(split), len(split.classes))
+            assert set(np.unique(split.targets).tolist()) <= {-1, 0, 1}
+
+
+def test_which_data_sets_have_several_labels(built: dict[str, Path]) -> None:
+    found = {n for n, root in built.items() if pair(n, root)[0].targets.ndim == 2}
+    views = {n for n in built if data.get_dataset(n).several is not None}
+
+    assert found == {"multilabel", "voc07"}
+    assert views == {"digit-scenes"}
 
 
 def test_unknown_data_set() -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from ssl_bench import data
 from ssl_bench.data import digit_scenes, scenes
 from ssl_bench.errors import DataError
+from tests.data.fake_devkit import write_devkit
 
 STYLE_FOLDERS = {"imagenet": "imagenet", "voc": "VOCdevkit", "coco": "coco"}
 
@@ -151,3 +153,85 @@ def test_the_real_generator_is_read(tmp_path: Path) -> None:
     assert train[0][0].size == (96, 96)
     data.check_pair(train, val)
     assert data.open_dataset("imagenet", "val", tmp_path).bundled
+
+
+# ------------------------------------------------------------ several labels an image
+
+
+def write_tiny_voc(
+    root: Path, *, seed: int, styles: Any, counts: Any = None, progress: Any = None
+) -> None:
+    """Stand in for the generator: VOC style, one handwritten list a split."""
+    with (root / "calls").open("a") as file:
+        file.write(f"{' '.join(styles)} {seed}\n")
+    write_devkit(root)
+    (root / "VOCdevkit" / scenes.MANIFEST).write_text("{}")
+
+
+def test_the_voc_style_is_made_on_first_use(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scenes, "generate", write_tiny_voc)
+    with pytest.raises(DataError, match=r"not in .*digit-scenes.* yet; .*--styles voc"):
+        data.find_root("digit-scenes", several=True)
+    with pytest.raises(DataError, match="unknown split of data set digit-scenes"):
+        data.open_dataset("digit-scenes", "train", several=True)
+    assert not cache.exists()
+
+    train, test = (
+        data.open_dataset("digit-scenes", split, several=True)
+        for split in ("trainval", "test")
+    )
+
+    assert "making the bundled digit-scenes (voc)" in capsys.readouterr().err
+    assert (cache / "calls").read_text() == "voc 0\n"
+    assert train.root == cache / "VOCdevkit" / "VOC2007"
+    assert data.find_root("digit-scenes", several=True) == train.root
+    assert (train.name, train.bundled, train.transform_name) == (
+        "digit-scenes",
+        True,
+        "small",
+    )
+    assert test.targets.tolist() == [[1, 0, 1], [0, -1, 0]]
+    # The style with one label an image is not made of it.
+    with pytest.raises(DataError, match="not in"):
+        data.find_root("digit-scenes")
+
+
+def test_a_given_root_of_the_voc_style_is_never_filled(
+    cache: Path, tmp_path: Path
+) -> None:
+    given = tmp_path / "mine"
+    given.mkdir()
+    for root in (given, tmp_path / "gone"):
+        with pytest.raises(DataError, match=r"digit-scenes .*VOCdevkit/VOC2007"):
+            data.open_dataset("digit-scenes", "test", root, several=True)
+    assert list(given.iterdir()) == []
+    home = write_devkit(given / "digit-scenes")
+
+    for root in (given, given / "digit-scenes"):
+        test = data.open_dataset("digit-scenes", "test", root, several=True)
+        assert test.root == home
+    assert not cache.exists()
+
+
+def test_the_real_scenes_agree_with_their_annotations(tmp_path: Path) -> None:
+    counts = scenes.SceneCounts(voc_trainval=20, voc_test=10)
+    scenes.generate(tmp_path, seed=1, counts=counts, styles=("voc",))
+
+    for split, count in (("trainval", 20), ("test", 10)):
+        found = data.open_dataset("digit-scenes", split, tmp_path, several=True)
+        assert found.targets.shape == (count, 10)
+        assert found.classes == tuple(sorted(scenes.CLASSES))
+        assert found[0][0].size == (160, 160)
+        for path, targets in zip(found.samples, found.targets, strict=True):
+            xml = found.root / "Annotations" / Path(path).with_suffix(".xml").name
+            shown = ElementTree.parse(xml).findall("object")
+            for name, target in zip(found.classes, targets.tolist(), strict=True):
+                hard = [
+                    item.findtext("difficult") == "1"
+                    for item in shown
+                    if item.findtext("name") == name
+                ]
+                assert target == (0 if not hard else -1 if all(hard) else 1)
+        assert data.open_dataset("voc07", split, tmp_path).bundled

@@ -128,7 +128,7 @@ def test_the_edge_is_smooth_and_narrow() -> None:
     assert 0 < between < 0.5 * (values == 255).sum()
 
 
-def test_only_digits_imports_scikit_learn_in_data() -> None:
+def test_only_digits_and_folds_import_scikit_learn_in_data() -> None:
     room = Path(ssl_bench.__file__).parent / "data"
     users = set()
     for path in room.glob("*.py"):
@@ -140,4 +140,4 @@ def test_only_digits_imports_scikit_learn_in_data() -> None:
                 names = [alias.name for alias in node.names]
             if any(name.split(".")[0] == "sklearn" for name in names):
                 users.add(path.name)
-    assert users == {"digits.py"}
+    assert users == {"digits.py", "folds.py"}

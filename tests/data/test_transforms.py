@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +64,28 @@ def test_resizing_is_pillows_antialiased_bilinear() -> None:
     np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), np.asarray(expected))
 
 
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        ((500, 375), (341, 256)),  # 256 * 500 / 375 = 341.3, rounded down
+        ((375, 500), (256, 341)),
+        ((480, 320), (384, 256)),
+        ((160, 160), (256, 256)),
+        ((40, 20), (512, 256)),
+    ],
+)
+def test_squash_is_two_resizes_of_pillow(
+    size: tuple[int, int], resized: tuple[int, int]
+) -> None:
+    image = noise(*size)
+    bilinear = Image.Resampling.BILINEAR
+    expected = image.resize(resized, bilinear).resize((224, 224), bilinear)
+
+    found = transforms.build("squash")(image)
+
+    np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), np.asarray(expected))
+
+
 def test_small_leaves_every_pixel() -> None:
     image = noise(31, 17)
 
@@ -99,6 +122,10 @@ def test_default_for_a_backbone_of_another_size() -> None:
     assert sizes("small", None) == []
     assert sizes("small", 224) == [224, 224]
     assert transforms.default_spec("small", 224) == transforms.resolve("upsample224")
+    assert sizes("squash", None) == sizes("squash", 224) == [256, [224, 224]]
+    assert sizes("squash", 448) == [512, [448, 448]]
+    assert sizes("squash", 96) == [110, [96, 96]]  # 96 * 256 / 224 = 109.7
+    assert transforms.default_spec("squash", 224) == transforms.resolve("squash")
 
 
 def test_an_operation_of_the_registry_comes_first(registered: str) -> None:
@@ -184,3 +211,37 @@ def test_a_moderately_thin_image_passes() -> None:
     found = transforms.build("imagenet")(Image.new("RGB", (2, 200), (9, 8, 7)))
 
     assert found.unique().tolist() == [7, 8, 9]
+
+
+SIZE = {"type": "CenterCrop", "size": [30, 20]}
+
+
+@pytest.mark.parametrize(
+    ("transform", "size"),
+    [
+        ("imagenet", (224, 224)),
+        ("upsample224", (224, 224)),
+        ("squash", (224, 224)),
+        ("small", None),
+        ([SIZE], (30, 20)),
+        ([{"type": "Resize", "size": 64}], None),
+        ([{"type": "RandomHorizontalFlip"}, SIZE], (30, 20)),
+        ([{"type": "RandomCrop", "size": 300}], (300, 300)),  # no small image passes
+        ([SIZE, {"type": "RandomZoomOut", "p": 0.5}], None),
+        ([SIZE, {"type": "PILToTensor"}], (30, 20)),
+    ],
+)
+def test_the_size_that_every_image_ends_in(
+    transform: Any, size: tuple[int, int] | None
+) -> None:
+    before = torch.random.get_rng_state(), random.getstate()
+
+    assert transforms.output_size(transform) == size
+
+    assert torch.equal(before[0], torch.random.get_rng_state())
+    assert random.getstate() == before[1]
+
+
+def test_the_size_of_a_wrong_transform() -> None:
+    with pytest.raises(ConfigError, match="operation 'Resizes'"):
+        transforms.output_size([{"type": "Resizes"}])
