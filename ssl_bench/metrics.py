@@ -1,6 +1,7 @@
 """Numbers of merit, in percent, from predictions and targets; numpy only.
 
-Axes: Q images, K ranks.
+Axes: Q images, K ranks. For average precision: N images, P columns of scores, H images
+that are positive.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bench.errors import FeatureError
+from ssl_bench.errors import FeatureError, unknown
+
+_FEW_TIES = 30
 
 CONFIDENCE = 0.95
 """Of the intervals that stand beside values in reports."""
+
+AP_RULES = ("envelope", "11point", "step")
+"""How average precision is read off a precision-recall curve."""
 
 
 def topk_accuracy(
@@ -107,3 +113,144 @@ def metric_interval(value: float, count: int) -> tuple[float, float]:
     """
     # Rounding keeps 100 % at the count itself, which the quotient may just miss.
     return wilson_interval(round(value * count / 100, 9), count, CONFIDENCE)
+
+
+def average_precision(
+    scores_N: NDArray[np.floating[Any]], positive_N: NDArray[np.bool_], rule: str
+) -> float:
+    """Compute the average precision of one class.
+
+    Args:
+        scores_N: (N,) scores, the surest image the highest.
+        positive_N: (N,) whether an image shows the class.
+        rule: one of `AP_RULES`, as in `average_precisions`.
+
+    Returns:
+        Percent, above 0 and up to 100.
+
+    Raises:
+        FeatureError: as for `average_precisions`.
+    """
+    if scores_N.ndim != 1:
+        raise FeatureError(
+            f"scores of shape {scores_N.shape}; one score an image is needed"
+        )
+    return float(average_precisions(scores_N[:, None], positive_N, rule)[0])
+
+
+def average_precisions(
+    scores_NP: NDArray[np.floating[Any]], positive_N: NDArray[np.bool_], rule: str
+) -> NDArray[np.float64]:
+    """Compute the average precision of one class for many columns of scores.
+
+    Images are sorted by score, the highest first. After each image, precision is the
+    share of positives among the images so far, and recall the share of all positives
+    that are among them. The rules differ in what they make of that curve:
+
+    - ``envelope``: precision becomes the largest precision at this or a higher recall;
+      the result is the exact area below. Equal scores stand in the order of the images.
+    - ``11point``: the mean over recalls 0, 0.1 ... 1 of the same largest precision.
+      Equal scores stand in the order of the images. Recalls are compared as whole
+      numbers, so that 3 of 10 positives do reach recall 0.3.
+    - ``step``: the sum of precision times the step in recall, no envelope. Images of
+      equal score are taken in together, so that their order does not matter.
+
+    Source: Everingham et al. 2010, Int. J. Comput. Vis. 88, 303-338, section 4.2, and
+        the VOC2007 (``11point``) and VOC2010 (``envelope``) development kits'
+        VOCevalcls.m; scikit-learn's ``average_precision_score`` (``step``).
+
+    Args:
+        scores_NP: (N, P) scores, the surest image the highest; infinity is a score.
+        positive_N: (N,) whether an image shows the class.
+        rule: one of `AP_RULES`.
+
+    Returns:
+        (P,) percent, above 0 and up to 100; each as for its column alone.
+
+    Raises:
+        FeatureError: there is no image or no positive, a score is NaN, shapes do not
+            fit, or nobody knows the rule.
+    """
+    _check_scores(scores_NP, positive_N, rule)
+    sinking_PN = -np.ascontiguousarray(scores_NP.T, dtype=np.float64)
+    order_PN = _stable_order(sinking_PN)
+    positives = int(np.count_nonzero(positive_N))
+    # Each row has as many positives, so that their places fill a matrix.
+    places_PH = np.nonzero(positive_N[order_PN])[1].reshape(-1, positives)
+    found_H = np.arange(1, positives + 1)
+    if rule == "step":
+        sorted_PN = np.take_along_axis(sinking_PN, order_PN, axis=1)
+        last_PH = np.take_along_axis(_last_equal(sorted_PN), places_PH, axis=1)
+        found_PN = np.cumsum(positive_N[order_PN], axis=1)
+        found_PH = np.take_along_axis(found_PN, last_PH, axis=1)
+        precision_PH = found_PH / (last_PH + 1)
+    else:
+        # Precision falls from one positive to the next: the largest is at a positive.
+        precision_PH = found_H / (places_PH + 1)
+        precision_PH = np.maximum.accumulate(precision_PH[:, ::-1], axis=1)[:, ::-1]
+    if rule == "11point":
+        tenths_J = np.arange(11)
+        first_J = np.searchsorted(found_H * 10, tenths_J * positives)
+        precision_PH = precision_PH[:, first_J]
+    # Every row lies in one piece: sums do not depend on the number of rows.
+    means_P: NDArray[np.float64] = np.ascontiguousarray(precision_PH).mean(axis=1)
+    return means_P * 100.0
+
+
+def _stable_order(values_PN: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return what sorts each row, equal values in their order.
+
+    The stable sort takes five times as long as the other, so that the few places of
+    equal values are put in order afterwards.
+    """
+    order_PN = np.argsort(values_PN, axis=1)
+    sorted_PN = np.take_along_axis(values_PN, order_PN, axis=1)
+    tied_PN = sorted_PN[:, 1:] == sorted_PN[:, :-1]
+    counts_P = tied_PN.sum(axis=1)
+    for row in np.flatnonzero(counts_P).tolist():
+        if counts_P[row] > _FEW_TIES:
+            order_PN[row] = np.argsort(values_PN[row], kind="stable")
+            continue
+        firsts = np.flatnonzero(tied_PN[row])
+        for run in np.split(firsts, np.flatnonzero(np.diff(firsts) > 1) + 1):
+            order_PN[row, run[0] : run[-1] + 2].sort()
+    return order_PN
+
+
+def _last_equal(sorted_PN: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return for every place of a sorted row the last place of the same value."""
+    count = sorted_PN.shape[1]
+    last_PN = np.broadcast_to(np.arange(count), sorted_PN.shape).copy()
+    last_PN[:, :-1][sorted_PN[:, :-1] == sorted_PN[:, 1:]] = count
+    return np.minimum.accumulate(last_PN[:, ::-1], axis=1)[:, ::-1]
+
+
+def _check_scores(
+    scores_NP: NDArray[np.floating[Any]], positive_N: NDArray[np.bool_], rule: str
+) -> None:
+    if rule not in AP_RULES:
+        raise FeatureError(unknown("rule of average precision", rule, AP_RULES))
+    if scores_NP.ndim != 2 or positive_N.shape != scores_NP.shape[:1]:
+        raise FeatureError(
+            f"scores of shape {scores_NP.shape} for positives of shape "
+            f"{positive_N.shape}; one row of scores an image is needed"
+        )
+    if positive_N.dtype != np.bool_:
+        raise FeatureError(
+            f"positives of type {positive_N.dtype}, where -1 would count as true; "
+            "give booleans, as in targets == 1"
+        )
+    if len(positive_N) == 0:
+        raise FeatureError("no image to measure; give at least one")
+    if not positive_N.any():
+        raise FeatureError(
+            f"none of {len(positive_N)} images is positive and average precision has "
+            "no value; leave the class out, or give images that show it"
+        )
+    nans = np.argwhere(np.isnan(scores_NP))
+    if len(nans):
+        image, column = nans[0]
+        raise FeatureError(
+            f"{len(nans)} scores are NaN, the first of image {image} in column "
+            f"{column}; look for NaN or infinity in the features"
+        )
