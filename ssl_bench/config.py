@@ -11,7 +11,7 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,12 +55,19 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
     return parsed
 
 
-def read_config(path: Path, options: Mapping[str, Any] | None = None) -> Any:
+def read_config(
+    path: Path,
+    options: Mapping[str, Any] | None = None,
+    settings: type | None = None,
+) -> Any:
     """Read a config file and apply overrides, without checking its keys.
 
     Args:
         path: an mmengine Python config; it is the user's own code and is run.
         options: dotted keys and their values, from ``--cfg-options``.
+        settings: the protocol's ``Settings``: a key that is one of its fields, as in
+            ``topk=5``, is then short for ``settings.topk=5``. One that is given both
+            ways with different values stays as it is, for `key_complaints`.
 
     Returns:
         The ``mmengine.Config``.
@@ -72,7 +79,11 @@ def read_config(path: Path, options: Mapping[str, Any] | None = None) -> Any:
 
     try:
         config = Config.fromfile(path, import_custom_modules=False)
-        config.merge_from_dict(dict(options or {}))
+        given = dict(options or {})
+        if settings is not None:
+            _spell_out(config, settings)
+            given = _spelled_out(given, settings)
+        config.merge_from_dict(given)
     except (BenchError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -100,6 +111,41 @@ def options_config(options: Mapping[str, Any]) -> Any:
     return config
 
 
+def _spell_out(config: Any, settings: type) -> None:
+    """Move settings in the short form of a file to where settings belong."""
+    long = config.get("settings", {})
+    if not isinstance(long, Mapping):
+        return
+    for name in _short_forms(config, settings):
+        if name not in long or plain(long[name]) == plain(config[name]):
+            config.merge_from_dict({f"settings.{name}": config.pop(name)})
+
+
+def _spelled_out(options: Mapping[str, Any], settings: type) -> dict[str, Any]:
+    """Return overrides with their settings in the long form."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "settings" and isinstance(value, Mapping):
+            flat |= {f"settings.{inner}": item for inner, item in value.items()}
+        else:
+            flat[name] = value
+    for name in _short_forms(flat, settings):
+        long = f"settings.{name}"
+        if long not in flat or plain(flat[long]) == plain(flat[name]):
+            flat[long] = flat.pop(name)
+    return flat
+
+
+def _long_forms(values: Mapping[str, Any]) -> dict[str, Any]:
+    settings = values.get("settings", {})
+    return dict(settings) if isinstance(settings, Mapping) else {}
+
+
+def _short_forms(keys: Iterable[str], settings: type) -> list[str]:
+    fields = typing.get_type_hints(settings)
+    return [key for key in keys if key in fields and key not in KEYS]
+
+
 def _import_custom(config: Any) -> None:
     """Import what ``custom_imports`` names, wherever it was written."""
     from mmengine.utils import import_modules_from_strings
@@ -111,21 +157,25 @@ def _import_custom(config: Any) -> None:
 
 
 def key_complaints(config: Mapping[str, Any], where: str, settings: type) -> list[str]:
-    """Return a complaint for every unknown top-level key of a frozen protocol's config.
+    """Return a complaint for every top-level key that a frozen protocol cannot take.
 
     Args:
-        config: the config, overrides applied.
+        config: the config, overrides applied, as `read_config` gives it.
         where: the config's name, for messages.
-        settings: the protocol's ``Settings``; a key that is one of its fields gets the
-            full name as the hint.
+        settings: the protocol's ``Settings``; its fields are known keys.
     """
-    fields = typing.get_type_hints(settings)
-    return [
-        f"{where}: {key} is a setting, write settings.{key}=..."
-        if key in fields
-        else f"{where}: {unknown('config key', key, KEYS)}"
+    known = [*KEYS, *typing.get_type_hints(settings)]
+    long = _long_forms(config)
+    found = [
+        f"{where}: {unknown('config key', key, known)}"
         for key in config
-        if key not in KEYS
+        if key not in known
+    ]
+    return found + [
+        f"{where}: {key}={plain(config[key])!r} and settings.{key}="
+        f"{plain(long[key])!r} are one setting; keep one of them"
+        for key in _short_forms(config, settings)
+        if key in long and plain(long[key]) != plain(config[key])
     ]
 
 
@@ -139,7 +189,7 @@ def plain(value: Any) -> Any:
 
 
 def build_settings(
-    kind: type[SettingsT], values: Mapping[str, Any], where: str
+    kind: type[SettingsT], values: Any, where: str
 ) -> tuple[SettingsT, list[str]]:
     """Make a protocol's frozen settings from the ``settings`` of a config.
 
@@ -153,6 +203,9 @@ def build_settings(
         The settings (defaults where a value did not fit), and everything that is
         wrong with the values: unknown names, wrong types, bad values.
     """
+    if not isinstance(values, Mapping):
+        said = f"{where}: settings={values!r} is not dict(name=value, ...)"
+        return kind(), [said]
     hints = typing.get_type_hints(kind)
     complaints: list[str] = []
     accepted: dict[str, Any] = {}

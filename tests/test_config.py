@@ -91,10 +91,81 @@ def test_unkeyed_fields_stay_out_of_the_identity() -> None:
     assert keyed_settings(Settings())["topk"] == [10]
 
 
-def test_a_setting_without_its_prefix_gets_the_full_name() -> None:
-    complaints = key_complaints({"topk": 3, "dataste": "x"}, "mine", Settings)
-    assert "settings.topk" in complaints[0]
-    assert "'dataset'" in complaints[1]
+def test_unknown_keys_get_the_nearest_of_keys_and_settings() -> None:
+    config = {"topk": 3, "dataste": "x", "temprature": 0.1}
+    dataset, temperature = key_complaints(config, "mine", Settings)
+    assert "'dataste'. Did you mean 'dataset'" in dataset
+    assert "'temprature'. Did you mean 'temperature'" in temperature
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text("protocol = 'knn'\nsettings = dict(topk=[5], word='long')\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "topk"),
+    [
+        ({}, [5]),
+        ({"topk": [1]}, [1]),
+        ({"settings.topk": [1]}, [1]),
+        ({"topk": [1], "settings.topk": [1]}, [1]),
+        ({"settings": {"word": "x", "clean": True}, "topk": [1]}, [1]),
+        ({"topk": [1], "settings": {"word": "x", "clean": True}}, [1]),
+    ],
+)
+def test_a_setting_may_leave_out_its_prefix(
+    mine: Path, options: dict[str, object], topk: list[int]
+) -> None:
+    config = read_config(mine, options, Settings)
+    assert config.settings.topk == topk
+    assert "topk" not in config
+    assert key_complaints(config, "mine", Settings) == []
+    assert config.settings.word == ("x" if "settings" in options else "long")
+
+
+def test_a_file_may_leave_out_the_prefix_too(tmp_path: Path) -> None:
+    path = tmp_path / "short.py"
+    path.write_text("protocol = 'knn'\ntopk = (5, 6)\nclean = True\n")
+    config = read_config(path, {"settings.topk": [7]}, Settings)
+    assert dict(config.settings) == {"topk": [7], "clean": True}
+    assert list(config) == ["protocol", "settings"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "options"),
+    [
+        ("", {"topk": [1], "settings.topk": [2]}),
+        ("", {"settings.topk": [2], "topk": [1]}),
+        ("", {"settings": {"topk": [2]}, "topk": [1]}),
+        ("topk = [1]\nsettings = dict(topk=[2])\n", {}),
+    ],
+)
+def test_a_setting_with_two_values_is_a_complaint(
+    tmp_path: Path, lines: str, options: dict[str, object]
+) -> None:
+    path = tmp_path / "two.py"
+    path.write_text(f"protocol = 'knn'\n{lines}")
+    config = read_config(path, options, Settings)
+    (complaint,) = key_complaints(config, "two", Settings)
+    assert complaint == (
+        "two: topk=[1] and settings.topk=[2] are one setting; keep one of them"
+    )
+
+
+def test_overrides_are_left_as_they_were(mine: Path) -> None:
+    options = {"settings": {"word": "x"}, "topk": [1]}
+    read_config(mine, options, Settings)
+    assert options == {"settings": {"word": "x"}, "topk": [1]}
+
+
+def test_settings_that_are_no_dictionary_are_a_complaint() -> None:
+    settings, complaints = build_settings(Settings, 3, "mine")
+    assert settings == Settings()
+    assert complaints == ["mine: settings=3 is not dict(name=value, ...)"]
+    assert key_complaints({"settings": 3, "topk": 1}, "mine", Settings) == []
 
 
 def test_read_config_applies_overrides(tmp_path: Path) -> None:

@@ -140,6 +140,35 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_feature_list(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where features are taken."""
+    parser.add_argument(
+        "--feature-list",
+        nargs="+",
+        metavar="FEAT",
+        help='out of "feat1 feat2 feat3 feat4 feat5" (stem and stages; default: feat5) '
+        "and the taps of the backbone, as in layer4 or block11",
+    )
+
+
+def with_feature_list(args: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments with that option as the setting that it stands for."""
+    names = [name for word in args.feature_list or () for name in split_names(word)]
+    if args.feature_list is not None:
+        if not names:
+            raise UsageError("--feature-list is empty; name one, as in feat5")
+        args.cfg_options = [
+            *(args.cfg_options or ()),
+            f"settings.features={','.join(names)}",
+        ]
+    return args
+
+
+def split_names(word: str) -> list[str]:
+    """Return the names in a word that commas or spaces separate."""
+    return word.replace(",", " ").split()
+
+
 def to_extraction(args: argparse.Namespace) -> Any:
     """Return the extraction that the options describe."""
     from ssl_bench.features import Extraction
@@ -223,7 +252,7 @@ def describe(request: Request, plan: Plan) -> dict[str, str]:
 
 def summary(record: Record) -> str:
     """Return the metrics of one record as a markdown table."""
-    from ssl_bench.results.tables.formats import interval
+    from ssl_bench.results.tables.formats import interval, number
 
     lines = [
         f"{' '.join(record.name.split())} on {record.dataset['name']} "
@@ -235,9 +264,15 @@ def summary(record: Record) -> str:
     for metric in record.metrics:
         ends = interval(metric)
         between = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
+        if metric.values:
+            between = f"{min(metric.values):.2f} to {max(metric.values):.2f} over "
+            between += f"{len(metric.values)} samples"
+        mark = "*" if record.chosen_here(metric) else ""
         lines.append(
-            f"| {metric.name} | {metric.value:.2f} | {between} | {metric.count} |"
+            f"| {metric.name} | {number(metric)}{mark} | {between} | {metric.count} |"
         )
+    if any(record.chosen_here(metric) for metric in record.metrics):
+        lines += ["", "* chosen on the split that is reported"]
     for warning in record.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     reasons = {

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +26,9 @@ from ssl_bench.data.loading import loader
 from ssl_bench.data.roots import cache_dir
 from ssl_bench.errors import BenchError, DataError, FeatureError, UsageError, unknown
 from ssl_bench.features.features import Features
+from ssl_bench.features.runner import Runner, true_fp32
 from ssl_bench.features.store import STORE_VERSION, FeatureStore, ShardWriter
-from ssl_bench.pooling import pool, pooling_kind
+from ssl_bench.pooling import check_kind, pooling_kind
 from ssl_bench.progress import note, progress
 from ssl_bench.results.record import digest
 
@@ -108,15 +108,19 @@ def feature_key(
     transform: Sequence[Mapping[str, Any]],
     dtype: str,
     data_fingerprint: str,
+    pooling: str | None = None,
 ) -> str:
-    """Return the digest of everything that features depend on."""
+    """Return the digest of everything that features depend on.
+
+    ``pooling`` is the backbone's own for this tap where it is None.
+    """
     return digest(
         {
             "store": STORE_VERSION,
             "weights": backbone.fingerprint,
             "arch": backbone.arch,
             "tap": tap,
-            "pooling": pooling_kind(backbone, tap),
+            "pooling": pooling or pooling_kind(backbone, tap),
             "data": data_fingerprint,
             "dataset": dataset.name,
             "split": dataset.split,
@@ -157,6 +161,7 @@ def extract_features(
     transform: str | Sequence[Mapping[str, Any]] | None = None,
     extraction: Extraction | None = None,
     store: FeatureStore | None = None,
+    poolings: Mapping[str, str] | None = None,
 ) -> dict[str, Features]:
     """Extract the features of one split at several taps in one pass.
 
@@ -168,19 +173,22 @@ def extract_features(
             test transform by default.
         extraction: device, precision, batch and workers.
         store: where features are kept; below ``$SSL_BENCH_CACHE`` by default.
+        poolings: how a tap becomes a vector, by tap, as `ssl_bench.pooling.pool` takes
+            it; the backbone's own rule by default.
 
     Returns:
         Features by tap: float32, (N, D), memory-mapped, one row an image in the order
         of the data set. Features that the store has already are not computed again.
 
     Raises:
-        BenchError: for an unknown tap, device or transform, an unreadable image, or a
-            backbone that gives NaN.
+        BenchError: for an unknown tap, pooling, device or transform, an unreadable
+            image, or a backbone that gives NaN.
     """
     how = extraction or Extraction()
     if how.complaints():
         raise BenchError("; ".join(how.complaints()))
     backbone.check_taps(taps)
+    kinds = _poolings(backbone, taps, poolings or {})
     chosen = (
         transforms.default_spec(dataset.transform_name, backbone.input.size)
         if transform is None
@@ -195,8 +203,10 @@ def extract_features(
     kept = store or FeatureStore(cache_dir())
     data_fingerprint = dataset.fingerprint(contents=how.verify_data)
     keys = {
-        tap: feature_key(backbone, dataset, tap, chosen, how.dtype, data_fingerprint)
-        for tap in taps
+        tap: feature_key(
+            backbone, dataset, tap, chosen, how.dtype, data_fingerprint, kind
+        )
+        for tap, kind in kinds.items()
     }
     for key in keys.values():
         _retry_skipped(kept, key, dataset)
@@ -206,8 +216,22 @@ def extract_features(
             # Another process may have finished while this one waited for the lock.
             todo = {t: keys[t] for t in missing if kept.get(keys[t]) is None}
             if todo:
-                _extract(backbone, dataset, todo, chosen, how, kept)
+                _extract(backbone, dataset, todo, kinds, chosen, how, kept)
     return {tap: _kept(kept, keys[tap], how) for tap in taps}
+
+
+def _poolings(
+    backbone: Backbone, taps: Sequence[str], asked: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the pooling of every tap, in the order of the taps."""
+    for tap, kind in asked.items():
+        if tap not in taps:
+            raise BenchError(
+                f"a pooling {kind} for {tap}, which is none of the taps asked for "
+                f"({', '.join(taps)}); ask for that tap too, or leave its pooling out"
+            )
+        check_kind(kind)
+    return {tap: asked.get(tap, pooling_kind(backbone, tap)) for tap in taps}
 
 
 def _retry_skipped(store: FeatureStore, key: str, dataset: ImageDataset) -> None:
@@ -244,6 +268,7 @@ def _extract(
     backbone: Backbone,
     dataset: ImageDataset,
     keys: Mapping[str, str],
+    poolings: Mapping[str, str],
     transform: Sequence[Mapping[str, Any]],
     how: Extraction,
     store: FeatureStore,
@@ -285,9 +310,10 @@ def _extract(
             on_bad_image=how.on_bad_image,
             pin_memory=device.type == "cuda",
         )
-        runner = _Runner(model, backbone, tuple(keys), DTYPES[how.dtype], device)
+        kinds = {tap: poolings[tap] for tap in keys}
+        runner = Runner(model, backbone, kinds, DTYPES[how.dtype], device)
         what = f"{backbone.arch} on {dataset.name} {dataset.split}"
-        with _true_fp32(device), progress(what, total, done) as advance:
+        with true_fp32(device), progress(what, total, done) as advance:
             stream = iter(feed)
             for number in todo:
                 _write_shard(
@@ -299,7 +325,7 @@ def _extract(
             dataset.targets,
             {
                 "tap": tap,
-                "pooling": pooling_kind(backbone, tap),
+                "pooling": poolings[tap],
                 "dataset": dataset.name,
                 "split": dataset.split,
                 "classes": list(dataset.classes),
@@ -308,25 +334,11 @@ def _extract(
         )
 
 
-@contextmanager
-def _true_fp32(device: torch.device) -> Iterator[None]:
-    """Keep a GPU's convolutions from rounding float32 to TF32, as cuDNN does."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 def _write_shard(
     number: int,
     batches: int,
     stream: Any,
-    runner: _Runner,
+    runner: Runner,
     writers: Mapping[str, ShardWriter],
     advance: Any,
 ) -> None:
@@ -344,39 +356,6 @@ def _write_shard(
             np.concatenate(rows[tap]) if rows[tap] else np.zeros((0, 0), np.float32)
         )
         writer.write(number, block_ND, skipped)
-
-
-class _Runner:
-    """Turn a batch of bytes into pooled features at every tap."""
-
-    def __init__(
-        self,
-        model: Backbone,
-        backbone: Backbone,
-        taps: tuple[str, ...],
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        self.model, self.backbone, self.taps = model, backbone, taps
-        self.dtype, self.device = dtype, device
-        shape = (1, -1, 1, 1)
-        self.mean = torch.tensor(backbone.input.mean, device=device).view(shape) * 255
-        self.std = torch.tensor(backbone.input.std, device=device).view(shape) * 255
-
-    def __call__(self, images_BCHW: torch.Tensor) -> dict[str, NDArray[np.float32]]:
-        with torch.inference_mode():
-            images = images_BCHW.to(self.device, non_blocking=True).float()
-            images = ((images - self.mean) / self.std).to(
-                self.dtype, memory_format=torch.channels_last
-            )
-            outputs = self.model.forward_taps(images, self.taps)
-            return {
-                tap: pool(outputs[tap], pooling_kind(self.backbone, tap), self.backbone)
-                .float()
-                .cpu()
-                .numpy()
-                for tap in self.taps
-            }
 
 
 def _workers(how: Extraction, images: int, device: torch.device) -> int:

@@ -4,7 +4,10 @@ A protocol file has the protocol in prose as its docstring (with ``Source:`` and
 ``Expected:`` lines), ``PROTOCOL`` (its name), ``DATASET`` (the data set it was
 published on), ``VERSION`` (raised whenever its numbers could move), ``METRICS``
 (patterns of the metric names it may give), a frozen ``Settings`` and
-``run(trial) -> Outcome``.
+``run(trial) -> Outcome``. It may have ``SEVERAL = True`` (it works on several labels an
+image) and ``transform_name(settings) -> str | None`` (the named transform that its
+settings ask for; None leaves the data set's own) and ``complete(settings) -> Settings``
+(which fills in what is found in files that the settings name).
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from ssl_bench.backbones import Backbone
 from ssl_bench.data import ImageDataset
 from ssl_bench.errors import BenchError, unknown
 from ssl_bench.features import (
-    ROLES,
     Extraction,
     Features,
     FeatureStore,
@@ -48,6 +50,7 @@ class Trial:
         store: where features are kept.
         work_dir: for what a protocol leaves beside its record, or None.
         limit: images per split of a smoke run.
+        fresh: whether what an earlier, unfinished run has left is done again.
     """
 
     name: str
@@ -62,26 +65,35 @@ class Trial:
     store: FeatureStore
     work_dir: Path | None = None
     limit: int | None = None
+    fresh: bool = False
 
-    def features(self, taps: Sequence[str]) -> dict[str, dict[str, Features]]:
+    def features(
+        self, taps: Sequence[str], poolings: Mapping[str, str] | None = None
+    ) -> dict[str, dict[str, Features]]:
         """Return checked features by role and tap, extracted in one pass per split.
 
         Given features have one tap, ``given``, whatever is asked for.
+
+        Args:
+            taps: names out of ``backbone.dims``.
+            poolings: how a tap becomes a vector, by tap, as in
+                ``{"layer4": "average_6_1_0"}``; the backbone's own rule by default.
         """
         if self.given:
-            found = {role: {"given": self.given[role]} for role in ROLES}
+            found = {role: {"given": given} for role, given in self.given.items()}
         else:
             assert self.backbone is not None
             found = {
                 role: extract_features(
                     self.backbone,
-                    self.dataset[role],
+                    split,
                     taps,
                     transform=self.transform,
                     extraction=self.extraction,
                     store=self.store,
+                    poolings=poolings,
                 )
-                for role in ROLES
+                for role, split in self.dataset.items()
             }
         for by_tap in found.values():
             for features in by_tap.values():
@@ -101,6 +113,8 @@ class Outcome:
         counts: images per role that stand behind the numbers.
         skipped: images left out, with the reason.
         facts: how the work was done (backend ...); recorded, not part of the key.
+        details: what the metrics were made of (APs by class, chosen costs ...), as
+            plain JSON; the protocol's page explains it.
     """
 
     metrics: tuple[Metric, ...]
@@ -109,6 +123,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def protocols() -> dict[str, ModuleType]:

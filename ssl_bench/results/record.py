@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +115,8 @@ class Metric:
         unit: ``percent``, or a noun that the value counts through: ``feature`` and 5
             is shown as ``feature5``.
         values: one per repetition where there are several, with mean and std.
+        selection: which split chose this number's hyper-parameter, in the words of
+            `Record.selection`; empty: the record's own.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Metric:
     values: tuple[float, ...] = ()
     mean: float | None = None
     std: float | None = None
+    selection: str = ""
 
     def complaints(self) -> list[str]:
         """Return what is wrong with this metric, or an empty list."""
@@ -195,6 +199,8 @@ class Record:
         started: UTC, ISO 8601.
         seconds: wall-clock time of the run.
         config: the config that was run, by name; empty where none was needed.
+        details: what the metrics were made of: APs by class, chosen costs ...; the
+            protocol's page explains it.
     """
 
     identity: Identity
@@ -211,10 +217,11 @@ class Record:
     config: str = ""
     warnings: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        for name in ("checkpoint", "dataset", "code", "environment"):
+        for name in ("checkpoint", "dataset", "code", "environment", "details"):
             object.__setattr__(self, name, plain(getattr(self, name), name))
         for name in ("name", "config"):
             object.__setattr__(self, name, _readable(getattr(self, name)))
@@ -253,9 +260,24 @@ class Record:
         """Return the metric called ``name``, or None."""
         return next((m for m in self.metrics if m.name == name), None)
 
+    def chosen_here(self, metric: Metric) -> bool:
+        """Say whether something was chosen on the split that a metric reports on."""
+        selection = metric.selection or self.selection
+        return metric.split in re.findall(r"[\w.+-]+", selection)
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain containers, with the key written out."""
+        """Return plain containers, with the key written out.
+
+        What came into the format later is left out where it is empty, so that older
+        records are written as they were.
+        """
         payload = plain(dataclasses.asdict(self), "record")
+        for holder, name in [
+            (payload, "details"),
+            *((metric, "selection") for metric in payload["metrics"]),
+        ]:
+            if not holder[name]:
+                del holder[name]
         return {"key": self.key, **payload}
 
     @classmethod

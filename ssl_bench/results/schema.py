@@ -205,7 +205,7 @@ def _check_fields(value: Any, kind: Any, where: str, complaints: list[str]) -> N
     for name, field in known.items():
         if name in value:
             _check(value[name], hints[name], f"{prefix}{name}", complaints)
-        elif field.default is dataclasses.MISSING:
+        elif field.default is field.default_factory is dataclasses.MISSING:
             complaints.append(f"{prefix}{name}: missing")
 
 

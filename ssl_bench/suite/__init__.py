@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ssl_bench.config import keyed_settings
-from ssl_bench.data import transforms
 from ssl_bench.data.roots import cache_dir
 from ssl_bench.errors import BenchError
 from ssl_bench.features import FeatureStore, transform_facts
@@ -24,6 +23,11 @@ from ssl_bench.protocols import Outcome, Trial
 from ssl_bench.results.record import Identity, Record, digest
 from ssl_bench.results.schema import safe_name
 from ssl_bench.suite.facts import environment_facts
+from ssl_bench.suite.images import (
+    open_splits,
+    transform_complaints,
+    usual_transform,
+)
 from ssl_bench.suite.request import (
     BUNDLED_DATASET,
     Plan,
@@ -31,11 +35,9 @@ from ssl_bench.suite.request import (
     check_request,
     load_warnings,
     open_backbone,
-    open_splits,
     plan_evaluation,
     say_defaults,
     say_loaded,
-    transform_complaints,
 )
 from ssl_bench.versions import code_facts
 
@@ -147,6 +149,7 @@ def run_request(
         store=FeatureStore(cache_dir()),
         work_dir=request.work_dir,
         limit=request.limit,
+        fresh=request.rerun,
     )
     outcome: Outcome = plan.protocol.run(trial)
     record = Record(
@@ -171,6 +174,7 @@ def run_request(
             *outcome.warnings,
         ),
         deviations=deviations(request, plan),
+        details=outcome.details,
     )
     if store is not None:
         try:
@@ -278,23 +282,39 @@ def _data_label(plan: Plan) -> str:
 def deviations(request: Request, plan: Plan) -> tuple[str, ...]:
     """Say in what a run leaves the published protocol; empty where it does not.
 
-    Settings that only choose which cells are reported are no deviation.
+    Settings that only choose which cells are reported are no deviation, and neither are
+    values that a field's ``usual`` allows.
     """
     found = [
-        f"{item.name}={getattr(plan.settings, item.name)}"
+        f"{item.name}={_written(getattr(plan.settings, item.name))}"
         for item in dataclasses.fields(plan.settings)
         if item.metadata.get("keyed", True)
         and not item.metadata.get("cells", False)
         and getattr(plan.settings, item.name) != item.default
+        and not item.metadata.get("usual", _never)(getattr(plan.settings, item.name))
     ]
     backbone = plan.backbone
     if backbone is not None:
-        kind = plan.dataset["train"].transform_name
-        if plan.transform != transforms.default_spec(kind, backbone.input.size):
+        usual = usual_transform(
+            plan.protocol, plan.settings, plan.dataset["train"], backbone.input.size
+        )
+        if plan.transform != usual:
             found.append("another transform")
         if request.extraction.dtype != "fp32":
             found.append(f"dtype={request.extraction.dtype}")
     return tuple(found)
+
+
+def _written(value: object) -> str:
+    """Write a setting as the user types it."""
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _never(value: object) -> bool:
+    del value
+    return False
 
 
 def _check_finished(request: Request, plan: Plan, finished: Record) -> None:

@@ -14,17 +14,19 @@ from ssl_bench.checkpoints import load_backbone, undecided
 from ssl_bench.config import build_settings, key_complaints, read_config
 from ssl_bench.data import ImageDataset, transforms
 from ssl_bench.errors import BenchError, ConfigError, UsageError, unknown
-from ssl_bench.features import (
-    ROLES,
-    Extraction,
-    Features,
-    read_folder,
-    resolve_device,
-)
+from ssl_bench.features import Extraction, Features, read_folder, resolve_device
 from ssl_bench.progress import note
 from ssl_bench.protocols import get_protocol
 from ssl_bench.resources import config_names, find_config, find_dir
 from ssl_bench.results.references import load_references
+from ssl_bench.suite.images import (
+    asked_transform,
+    check_labels,
+    open_splits,
+    takes_several,
+    transform_complaints,
+    usual_transform,
+)
 
 BUNDLED_MODEL = "digit-scenes_resnet18-w24"
 BUNDLED_DATASET = "digit-scenes"
@@ -105,7 +107,7 @@ def plan_evaluation(
     check_request(request)
     dataset_name = _dataset_name(request, protocol)
     path = _config_path(request, protocol_name, dataset_name)
-    config = read_config(path, request.options)
+    config = read_config(path, request.options, protocol.Settings)
     where = path.stem
     complaints = key_complaints(config, where, protocol.Settings)
     settings, more = build_settings(
@@ -123,10 +125,15 @@ def plan_evaluation(
     complaints += request.extraction.complaints()
     resolve_device(request.extraction.device)
     transform = config.get("transform")
-    if transform is not None:
-        complaints += transform_complaints(transform)
+    asked = transform
+    if asked is None and not complaints:  # broken settings ask for nothing
+        asked = asked_transform(protocol, settings)
+    if asked is not None:
+        complaints += transform_complaints(asked)
     if complaints:
         raise ConfigError(complaints)
+    if hasattr(protocol, "complete"):
+        settings = protocol.complete(settings)
 
     if request.features is not None:
         return Plan(
@@ -143,10 +150,16 @@ def plan_evaluation(
         )
     # The backbone first: a wrong checkpoint must not cost the making of the scenes.
     model = backbone or open_backbone(request, config)
-    dataset = open_splits(dataset_name, request.data_root, request.limit, request.seed)
-    first = dataset["train"]
+    dataset = open_splits(
+        dataset_name,
+        request.data_root,
+        request.limit,
+        request.seed,
+        several=takes_several(protocol),
+    )
+    check_labels(protocol, dataset)
     spec = (
-        transforms.default_spec(first.transform_name, model.input.size)
+        usual_transform(protocol, settings, dataset["train"], model.input.size)
         if transform is None
         else transforms.resolve(transform)
     )
@@ -162,40 +175,6 @@ def plan_evaluation(
         given={},
         transform=spec,
     )
-
-
-def transform_complaints(transform: Any) -> list[str]:
-    """Return what is wrong with a transform for evaluation."""
-    found = transforms.complaints(transform)
-    if not found:
-        found = [
-            f"transform {name} draws at random; evaluation needs one that always does "
-            "the same"
-            for name in transforms.random_operations(transforms.resolve(transform))
-        ]
-    return found
-
-
-def open_splits(
-    name: str, root: Path | None, limit: int | None, seed: int
-) -> dict[str, ImageDataset]:
-    """Open both splits of a data set, checked against each other, then limited.
-
-    Args:
-        name: of the data set.
-        root: where it is, or None for the usual places.
-        limit: at most so many images a split, class-balanced.
-        seed: of that draw.
-
-    Returns:
-        The bank under ``train``, the queries under ``test``.
-    """
-    kind = data.get_dataset(name)
-    pair = [data.open_dataset(name, split, root) for split in kind.splits]
-    data.check_pair(*pair)
-    if limit is not None:
-        pair = [split.subset(limit, seed) for split in pair]
-    return dict(zip(ROLES, pair, strict=True))
 
 
 def open_backbone(request: Request, config: Any = None) -> Backbone:

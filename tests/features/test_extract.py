@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +24,11 @@ from ssl_bench.features import (
     feature_key,
     resolve_device,
 )
+from ssl_bench.features.store import STORE_VERSION
 
 ARCH = "resnet18-w8"
 SMALL = Extraction(batch_size=5, workers=0)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +180,7 @@ def test_every_input_changes_the_feature_key(
         "transform": spec,
         "dtype": "fp32",
         "data_fingerprint": train.fingerprint(),
+        "pooling": "average",
     }
     plain = feature_key(**arguments)
     val = copy.copy(train)  # the same images in the same order, called otherwise
@@ -188,11 +193,115 @@ def test_every_input_changes_the_feature_key(
         "transform": data.transforms.resolve("imagenet"),
         "dtype": "bf16",
         "data_fingerprint": subset.fingerprint(),
+        "pooling": "adaptive_2",
     }
     assert set(changes) == set(arguments)
     for name, value in changes.items():
         assert feature_key(**{**arguments, name: value}) != plain, name
     assert feature_key(**arguments) == plain
+
+
+def test_the_backbones_own_pooling_keeps_its_key(
+    backbone: Backbone, train: data.ImageDataset
+) -> None:
+    """The digest of the fields as they were when features were first kept."""
+    order = hashlib.sha256(np.repeat(np.arange(3), 8).tobytes())
+    for name in train.samples:
+        order.update(name.encode() + b"\0")
+    fields = {
+        "store": STORE_VERSION,
+        "weights": backbone.fingerprint,
+        "arch": ARCH,
+        "tap": "layer3",
+        "pooling": "average",
+        "data": train.fingerprint(),
+        "dataset": "folder",
+        "split": "train",
+        "order": order.hexdigest(),
+        "transform": {
+            "operations": [],
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+        },
+        "dtype": "fp32",
+    }
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    expected = hashlib.sha256(text.encode()).hexdigest()[:32]
+    found = extract_features(
+        backbone, train, ("layer3",), transform="small", extraction=SMALL
+    )
+    assert found["layer3"].fingerprint == expected
+    assert found["layer3"].pooling == "average"
+
+
+def test_taps_are_pooled_as_asked_in_one_pass(
+    backbone: Backbone,
+    train: data.ImageDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Images of 40 px have maps of 20, 10, 5, 3 and 2: adaptive_2 leaves layer4."""
+    store = FeatureStore(tmp_path / "store")
+    passes = []
+    for_inference = type(backbone).for_inference
+
+    def count(self: Backbone, *rest: object) -> Backbone:
+        passes.append(1)
+        return for_inference(self, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(backbone), "for_inference", count)
+    found = extract_features(
+        backbone,
+        train,
+        ("stem", "layer4", "final"),
+        transform="small",
+        extraction=SMALL,
+        store=store,
+        poolings={"stem": "adaptive_12", "layer4": "adaptive_2"},
+    )
+    assert len(passes) == 1
+    assert found["stem"].feats_ND.shape == (24, 8 * 12 * 12)
+    assert found["layer4"].feats_ND.shape == (24, 64 * 2 * 2)
+    assert [f.pooling for f in found.values()] == [
+        "adaptive_12",
+        "adaptive_2",
+        "average",
+    ]
+    # Four places of one map, averaged, are the map's average.
+    mean_ND = found["layer4"].feats_ND.reshape(24, 64, 4).mean(axis=2)
+    np.testing.assert_allclose(mean_ND, found["final"].feats_ND, rtol=1e-4, atol=1e-6)
+    pixels = torch.stack(
+        [
+            torch.from_numpy(np.asarray(Image.open(train.root / p)).copy())
+            for p in train.samples
+        ]
+    ).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
+    with torch.no_grad():
+        taps = backbone.eval().forward_taps((pixels / 255 - mean) / std, ["stem"])
+    expected = torch.nn.AdaptiveAvgPool2d(12)(taps["stem"]).flatten(1).numpy()
+    np.testing.assert_allclose(
+        found["stem"].feats_ND, expected, atol=1e-4 * np.abs(expected).max()
+    )
+    plain = extract_features(
+        backbone, train, ("layer4",), transform="small", extraction=SMALL, store=store
+    )["layer4"]
+    assert len(passes) == 2
+    assert plain.fingerprint != found["layer4"].fingerprint
+    assert plain.feats_ND.shape == (24, 64)
+
+
+def test_poolings_that_cannot_be_are_refused_before_any_work(
+    backbone: Backbone, train: data.ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("extracted")
+
+    monkeypatch.setattr(type(backbone), "for_inference", fail)
+    with pytest.raises(BenchError, match="Did you mean 'adaptive_2'"):
+        extract_features(backbone, train, poolings={"final": "adaptve_2"})
+    with pytest.raises(BenchError, match=r"for layer4, .* asked for \(final\)"):
+        extract_features(backbone, train, poolings={"layer4": "adaptive_2"})
 
 
 def test_bf16_features_are_near_and_kept_apart(

@@ -315,7 +315,8 @@ def test_half_width_is_wilsons_for_accuracies_only():
     assert half_width(metric("top1_k20", 50.0, 100)) == pytest.approx(9.617, abs=1e-3)
     # At 0 of 100 the interval is 0 to z^2 / (n + z^2) = 3.8416 / 103.8416 = 3.70 %.
     assert half_width(metric("top5", 0.0, 100)) == pytest.approx(1.850, abs=1e-3)
-    assert half_width(metric("mAP", 50.0, 100)) is None
+    for name in ("mAP", "mAP_k96", "mAP_fair", "AP_aeroplane", "best_layer"):
+        assert half_width(metric(name, 50.0, 100)) is None
     assert half_width(metric("top1", 50.0, 0)) is None
     assert half_width(metric("top1", 50.0, 100, values=(49.0, 51.0))) is None
     assert half_width(metric("top1", 50.0, 100, unit="images")) is None

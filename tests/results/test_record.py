@@ -82,6 +82,45 @@ def test_a_record_survives_json(make_record):
     assert again.metric("top1") is None
 
 
+def test_what_came_later_is_written_only_where_it_says_something(make_record):
+    payload = make_record().to_json()
+    assert "details" not in payload
+    assert "selection" not in payload["metrics"][0]
+    assert Record.from_json(payload, "here").details == {}
+    metric = Metric("mAP", 50.0, "test", 4952, selection="cost on test")
+    details = {"cost": {"cat": (0.5, 1)}, "ap": []}
+    fields = {**make_record().__dict__, "metrics": (metric,), "details": details}
+    record = Record(**fields)
+    payload = json.loads(json.dumps(record.to_json()))
+    assert payload["details"] == {"cost": {"cat": [0.5, 1]}, "ap": []}
+    assert payload["metrics"][0]["selection"] == "cost on test"
+    assert Record.from_json(payload, "here") == record
+    assert record.key == make_record().key
+
+
+def test_details_that_json_cannot_say_are_refused(make_record):
+    with pytest.raises(RecordError, match=r"details\.ap is nan"):
+        make_record(details={"ap": math.nan})
+
+
+@pytest.mark.parametrize(
+    ("record", "metric", "chosen"),
+    [
+        ("none", "", False),
+        ("cost on test", "", True),
+        ("cost on test", "cost on trainval", False),
+        ("cost on test", "none", False),
+        ("none", "layer on test", True),
+        ("cost on trainval", "", False),
+    ],
+)
+def test_a_metrics_own_selection_goes_before_the_records(
+    make_record, record, metric, chosen
+):
+    number = Metric("mAP", 50.0, "test", 4952, selection=metric)
+    assert make_record(selection=record).chosen_here(number) is chosen
+
+
 @pytest.mark.parametrize(
     ("change", "tabled"),
     [

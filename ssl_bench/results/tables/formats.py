@@ -112,7 +112,8 @@ def _one_line(text: str) -> str:
 # --- cells -------------------------------------------------------------------------
 
 
-def _number(metric: Metric) -> str:
+def number(metric: Metric) -> str:
+    """Write a metric as a table shows it: ``61.87``, or ``feature5``."""
     if metric.unit == "percent":
         return f"{metric.value:.2f}"
     return f"{metric.unit}{metric.value:g}"
@@ -130,7 +131,7 @@ def _difference(metric: Metric, reference: Reference) -> str:
 def _shown(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    own = cell.text if cell.metric is None else _number(cell.metric)
+    own = cell.text if cell.metric is None else number(cell.metric)
     mark = _DAGGER if cell.chosen_here else ""
     if not cell.published:
         return own + mark
@@ -272,7 +273,7 @@ def _csv_cell(cell: Cell | None) -> dict[str, str]:
     if cell.metric is None:
         values = {"": cell.text}
     else:
-        values = {"": _number(cell.metric)}
+        values = {"": number(cell.metric)}
         width = half_width(cell.metric)
         if width is not None:
             values[" ±"] = f"{width:.2f}"

@@ -1,7 +1,8 @@
 """The headings of every result table, laid down once, as the model zoos print them.
 
 A table file belongs to one or two protocols and has one heading per data set that was
-published. Each column says which metric of which protocol fills it and under which
+published, and some have a second one below it for what we report beside the published
+numbers. Each column says which metric of which protocol fills it and under which
 benchmark and data set its published figure is filed. A cell nobody has filled is empty.
 
 Source: the README tables of MMSelfSup 0.x; where 0.x shows fewer metrics than its
@@ -33,6 +34,7 @@ class Column:
         metric: `Metric.name`, or ``@config``, or ``@arch``.
         benchmarks: the published benchmarks that report the same number.
         published_metric: the metric's name there; the same by default.
+        optional: shown only where a record fills it; no published table has it.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Column:
     metric: str
     benchmarks: tuple[str, ...] = ()
     published_metric: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Heading:
         published: the name of that data set among the references.
         columns: all but the first, which is the model's name.
         name_title: the title of that first column.
+        below: the heading of a table of its own, of the same records, for numbers that
+            no published table has; shown where a record fills it.
     """
 
     title: str
@@ -59,6 +64,7 @@ class Heading:
     published: str
     columns: tuple[Column, ...]
     name_title: str = CONFIG_COLUMN
+    below: Heading | None = None
 
     def filled_by(self, protocol: str, metric: str) -> int | None:
         """Return the index of the column for a metric, or None."""
@@ -72,10 +78,38 @@ SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)
 NEIGHBOURS = (10, 20, 100, 200)
 FEATURES = (1, 2, 3, 4, 5)
 
+SVM_VARIANTS = {"fair": "FAIR", "vissl": "VISSL", "gap": "GAP"}
+"""Other code bases' ways to the same number, by the word in a metric's name."""
+
 _SVM = (
     Column("Best Layer", "svm", "best_layer", ("voc07_svm",)),
     Column("SVM", "svm", "mAP", ("voc07_svm",)),
+    *(
+        Column(f"SVM ({title})", "svm", f"mAP_{variant}", optional=True)
+        for variant, title in SVM_VARIANTS.items()
+    ),
     *(Column(f"k={k}", "lowshot", f"mAP_k{k}", ("voc07_svm_lowshot",)) for k in SHOTS),
+    *(
+        Column(f"k={k} ({title})", "lowshot", f"mAP_{variant}_k{k}", optional=True)
+        for variant, title in SVM_VARIANTS.items()
+        for k in SHOTS
+    ),
+)
+_HELD_OUT = (
+    *(
+        Column(f"k={k} (held out)", "lowshot", f"mAP_k{k}_heldout", optional=True)
+        for k in SHOTS
+    ),
+    *(
+        Column(
+            f"k={k} ({title}, held out)",
+            "lowshot",
+            f"mAP_{variant}_k{k}_heldout",
+            optional=True,
+        )
+        for variant, title in SVM_VARIANTS.items()
+        for k in SHOTS
+    ),
 )
 _MULTI_HEAD = tuple(
     Column(f"Feature{i}", "linear", f"top1_feature{i}", ("linear_multihead",))
@@ -117,7 +151,20 @@ _FINETUNE = (
 )
 
 HEADINGS: dict[str, tuple[Heading, ...]] = {
-    "svm": (Heading("VOC07 SVM and low-shot SVM", "voc07", "VOC2007", _SVM),),
+    "svm": (
+        Heading(
+            "VOC07 SVM and low-shot SVM",
+            "voc07",
+            "VOC2007",
+            _SVM,
+            below=Heading(
+                "VOC07 low-shot SVM, costs chosen on images held out",
+                "voc07",
+                "VOC2007",
+                _HELD_OUT,
+            ),
+        ),
+    ),
     "linear": (
         Heading(
             "ImageNet linear evaluation",
@@ -209,7 +256,13 @@ def heading_for(table: str, dataset: str, metrics: Sequence[str]) -> Heading | N
     best = max(
         headings, key=lambda h: sum(column.metric in metrics for column in h.columns)
     )
-    return replace(best, title=_own_title(table, dataset), dataset="", published="")
+    return _unpublished(best, _own_title(table, dataset))
+
+
+def _unpublished(heading: Heading, title: str) -> Heading:
+    """Return the same columns under another title, beside no published figures."""
+    below = heading.below and _unpublished(heading.below, f"{title}, held out")
+    return replace(heading, title=title, dataset="", published="", below=below)
 
 
 def plain_heading(protocol: str, dataset: str, metrics: Sequence[str]) -> Heading:

@@ -178,18 +178,19 @@ def _by_heading(
 ) -> list[tuple[Heading, list[Record]]]:
     """Give every record a heading that shows it.
 
-    Records none of whose metrics has a published column stand under the names of their
-    own metrics.
+    A record stands under every heading that it fills, the published one first. Records
+    none of whose metrics has a column stand under the names of their own metrics.
     """
     metrics = [metric.name for record in records for metric in record.metrics]
     heading = heading_for(table, dataset, metrics)
     groups: list[tuple[Heading, list[Record]]] = []
     rest = list(records)
-    if heading is not None:
+    while heading is not None:
         fitting = [r for r in records if _has_number(r, heading)]
-        rest = [r for r in records if not _has_number(r, heading)]
+        rest = [r for r in rest if not _has_number(r, heading)]
         if fitting:
-            groups.append((heading, fitting))
+            groups.append((_narrowed(heading, fitting), fitting))
+        heading = heading.below
     for protocol in sorted({r.identity.protocol for r in rest}):
         of_it = [r for r in rest if r.identity.protocol == protocol]
         names = dict.fromkeys(m.name for r in of_it for m in r.metrics)
@@ -198,9 +199,23 @@ def _by_heading(
 
 
 def _has_number(record: Record, heading: Heading) -> bool:
-    return any(
-        column.protocol == record.identity.protocol and record.metric(column.metric)
+    return any(_fills(record, column) for column in heading.columns)
+
+
+def _narrowed(heading: Heading, records: Sequence[Record]) -> Heading:
+    """Leave out the optional columns that no record fills."""
+    columns = tuple(
+        column
         for column in heading.columns
+        if not column.optional or any(_fills(record, column) for record in records)
+    )
+    return dataclasses.replace(heading, columns=columns)
+
+
+def _fills(record: Record, column: Column) -> bool:
+    return (
+        column.protocol == record.identity.protocol
+        and record.metric(column.metric) is not None
     )
 
 
@@ -268,7 +283,7 @@ def _cell(
         if record.identity.protocol != column.protocol or not (metric or text):
             continue
         config, published = _published(column, record, heading, references)
-        chosen = metric is not None and _chosen_on(record.selection, metric.split)
+        chosen = metric is not None and record.chosen_here(metric)
         return Cell(metric, text, published, chosen), config
     return None, None
 
@@ -298,11 +313,6 @@ def _published(
     )
 
 
-def _chosen_on(selection: str, split: str) -> bool:
-    """Say whether the words of ``selection`` name the split that is reported."""
-    return split in re.findall(r"[\w.+-]+", selection)
-
-
 def _notes(record: Record, runs: Sequence[Record], in_row: int) -> list[str]:
     prefix = f"{record.identity.protocol}: " if in_row > 1 else ""
     notes = [prefix + warning for warning in record.warnings]
@@ -319,7 +329,8 @@ def _label(record: Record, all_of_model: Sequence[Record], heading: Heading) -> 
     mine = _flat(record)
     others = [_flat(rival) for rival in rivals]
     shared = [_flat(r) for r in all_of_model]
-    parts = list(record.deviations)
+    # Beside the bundled scenes nothing was published that a run could leave.
+    parts = [] if record.bundled else list(record.deviations)
     for place in sorted({place for flat in others for place in flat}):
         against = shared if place in _SHARED else others
         value = mine.get(place, _ABSENT)
