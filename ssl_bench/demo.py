@@ -1,4 +1,4 @@
-"""The whole way once, on what the package carries: a table with two rows.
+"""The whole way once, on what the package carries: tables with two rows.
 
 The bundled backbone and the same architecture at random initialisation are evaluated on
 the bundled scenes. The records are marked and never reach a table of real models.
@@ -17,7 +17,7 @@ MODELS: tuple[Mapping[str, Any], ...] = (
     {"pretrain": None},
     {"pretrain": "none", "arch": "resnet18-w24"},
 )
-"""The rows of the demo's table, as arguments of ``evaluate``."""
+"""The rows of the demo's tables, as arguments of ``evaluate``."""
 
 
 def run_demo(

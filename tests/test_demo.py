@@ -29,24 +29,48 @@ def test_the_bundled_backbone_is_ahead_and_leaves_room(
     words = ["demo", "--results", str(tmp_path / "results")]
     assert cli.main([*words, "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
-    assert [r["name"] for r in records] == [
-        "digit-scenes_resnet18-w24",
-        "random_resnet18-w24",
+    models = ["digit-scenes_resnet18-w24", "random_resnet18-w24"]
+    protocols = ["knn", "lowshot", "svm"]
+    assert [(r["name"], r["identity"]["protocol"]) for r in records] == [
+        (model, protocol) for model in models for protocol in protocols
     ]
     assert all(r["dataset"]["bundled"] for r in records)
-    assert all(r["dataset"]["counts"]["train"] >= 4000 for r in records)
-    bundled, scratch = ({m["name"]: m["value"] for m in r["metrics"]} for r in records)
-    assert 75 <= bundled["top1_k20"] <= 95
+    bundled, scratch = (
+        {
+            (r["identity"]["protocol"], m["name"]): m["value"]
+            for r in records
+            for m in r["metrics"]
+            if r["name"] == model
+        }
+        for model in models
+    )
+    assert all(r["dataset"]["counts"]["train"] >= 4000 for r in records[::3])
+    assert 75 <= bundled["knn", "top1_k20"] <= 95
     for k in (10, 20, 100, 200):
-        assert bundled[f"top1_k{k}"] >= scratch[f"top1_k{k}"] + 40
+        assert bundled["knn", f"top1_k{k}"] >= scratch["knn", f"top1_k{k}"] + 40
+    assert bundled["svm", "mAP"] >= scratch["svm", "mAP"] + 10
+    for k in (1, 2, 4, 8, 16, 32, 64, 96):
+        name = ("lowshot", f"mAP_k{k}")
+        assert bundled[name] >= scratch[name] + 10
 
     assert cli.main(words) == 0
     captured = capsys.readouterr()
     rows = [line for line in captured.out.splitlines() if line.startswith("|")]
-    assert len(rows) == 4
+    assert len(rows) == 3 * 4
+    svms, held_out, neighbours = (
+        [cell.strip() for cell in row[1:-1].split("|")] for row in rows[::4]
+    )
+    assert svms[1:4] == ["Best Layer", "SVM", "k=1"]
+    assert svms[-1] == "k=96"
+    assert all(title.endswith("(held out)") for title in held_out[1:])
+    assert neighbours[1:] == ["k=10", "k=20", "k=100", "k=200"]
     assert "already evaluated" in captured.err
-    assert cli.main(["table", "knn", "--results", str(tmp_path / "results")]) == 1
-    assert "2 records are left out: of the bundled scenes" in capsys.readouterr().err
+    said = {"knn": 2, "svm": 4}
+    for table, count in said.items():
+        words = ["table", table, "--results", str(tmp_path / "results")]
+        assert cli.main(words) == 1
+        left = f"{count} records are left out: of the bundled scenes"
+        assert left in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ examples:
   ssl-bench demo
   ssl-bench extract checkpoint.pth backbone.pth
   ssl-bench knn --pretrain checkpoint.pth --data-root data/imagenet
+  ssl-bench svm --pretrain checkpoint.pth --data-root data/VOCdevkit
   ssl-bench table knn
 """
 

@@ -10,7 +10,7 @@ HELP = """\
 evaluate the bundled and a random backbone on the bundled scenes
 
 Needs no download: the scenes are drawn once from scikit-learn's handwritten digits. The
-table shows the bundled backbone beside the same architecture at random initialisation.
+tables show the bundled backbone beside the same architecture at random initialisation.
 """
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and print its table."""
+    """Run the demo and print its tables."""
     from ssl_bench.data.roots import cache_dir
     from ssl_bench.demo import run_demo
     from ssl_bench.features import Extraction

@@ -16,7 +16,7 @@ FROZEN = {
     "--seed", "--limit", "--encoder", "--format", "--prefix", "--allow-partial",
     "--on-bad-image", "--verify-data", "--resume", "--rerun", "--deterministic",
     "--launcher", "--cfg-options", "--dry-run", "--json", "--debug", "--check",
-    "--help", "--to",
+    "--help", "--to", "--feature-list",
 }  # fmt: skip
 
 
@@ -33,7 +33,9 @@ def test_flags_are_among_the_frozen_ones(command: str) -> None:
 
 def test_the_evaluation_has_every_flag_that_means_something_by_now() -> None:
     later = {"--resume", "--deterministic", "--launcher", "--check", "--debug"}
-    assert options("knn") == FROZEN - later - {"--to"}
+    assert options("knn") == FROZEN - later - {"--to", "--feature-list"}
+    for command in ("svm", "lowshot"):
+        assert options(command) == options("knn") | {"--feature-list"}
 
 
 @pytest.mark.parametrize("command", cli.commands())
@@ -50,7 +52,8 @@ def test_help_of_every_command(
 
 def test_the_commands_are_those_that_work() -> None:
     assert list(cli.commands()) == [
-        "demo", "doctor", "extract", "features", "inspect", "knn", "table",
+        "demo", "doctor", "extract", "features", "inspect", "knn", "lowshot", "svm",
+        "table",
     ]  # fmt: skip
 
 

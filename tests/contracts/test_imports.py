@@ -25,6 +25,8 @@ FLOORS = {
     "results.references": 1,
     "protocols": 3,
     "features": 2,
+    "svms": 2,
+    "cells": 1,
     "checkpoints": 1,
     "backbones": 1,
     "data": 1,
@@ -48,6 +50,7 @@ BESIDE = {
     ("results.record", "results.schema"),
     ("results.schema", "results.record"),
     ("__main__", "cli"),
+    ("svms", "features"),
 }
 
 
@@ -120,7 +123,8 @@ def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
             assert room == "solvers", f"{module} imports faiss"
             assert not top, f"{module} imports faiss before it is needed"
         if library == "sklearn":
-            assert room == "solvers" or module == "data.digits", module
+            where = ("data.digits", "data.folds")  # where a split is drawn
+            assert room == "solvers" or module in where, module
         assert library not in ("mmdet", "mmseg", "mmcv"), module
 
 
