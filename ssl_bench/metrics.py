@@ -197,15 +197,67 @@ def average_precisions(
     return means_P * 100.0
 
 
-def _stable_order(values_PN: NDArray[np.float64]) -> NDArray[np.intp]:
+def masked_precisions(
+    scores_NP: NDArray[np.floating[Any]],
+    targets_NP: NDArray[np.integer[Any]],
+    rule: str,
+) -> NDArray[np.float64]:
+    """Compute average precision where every column has images of its own.
+
+    Args:
+        scores_NP: (N, P) scores, as for `average_precisions`.
+        targets_NP: (N, P): 1 for a positive image, 0 for a negative one, -1 for one
+            that does not count.
+        rule: ``envelope`` or ``11point``.
+
+    Returns:
+        (P,) percent; NaN for a column that lacks positive or negative images.
+
+    Raises:
+        FeatureError: a score is NaN, shapes do not fit, or nobody knows the rule.
+    """
+    if rule not in AP_RULES[:2]:
+        raise FeatureError(unknown("rule of average precision", rule, AP_RULES[:2]))
+    if scores_NP.ndim != 2 or scores_NP.shape != targets_NP.shape:
+        raise FeatureError(
+            f"scores of shape {scores_NP.shape} for targets of shape "
+            f"{targets_NP.shape}; they must be the same"
+        )
+    if np.isnan(scores_NP).any():
+        raise FeatureError("a score is NaN; the model that gave it is broken")
+    # What does not count stands behind everything else, where it changes no precision.
+    sinking_NP = np.where(targets_NP == -1, np.inf, -scores_NP.astype(np.float64))
+    order_PN = _stable_order(np.ascontiguousarray(sinking_NP.T), ends=False)
+    positive_PN = np.take_along_axis((targets_NP == 1).T, order_PN, axis=1)
+    both_P = positive_PN.any(axis=1) & (targets_NP == 0).any(axis=0)
+    found_P = np.full(scores_NP.shape[1], np.nan)
+    for column in np.flatnonzero(both_P).tolist():
+        places_H = np.flatnonzero(positive_PN[column])
+        ranks_H = np.arange(1, len(places_H) + 1)
+        best_H = np.maximum.accumulate((ranks_H / (places_H + 1))[::-1])[::-1]
+        if rule == "11point":
+            best_H = best_H[np.searchsorted(ranks_H * 10, np.arange(11) * len(ranks_H))]
+        found_P[column] = 100.0 * best_H.mean()
+    return found_P
+
+
+def _stable_order(
+    values_PN: NDArray[np.float64], ends: bool = True
+) -> NDArray[np.intp]:
     """Return what sorts each row, equal values in their order.
 
     The stable sort takes five times as long as the other, so that the few places of
     equal values are put in order afterwards.
+
+    Args:
+        values_PN: the rows.
+        ends: whether the order of those at infinity matters.
     """
     order_PN = np.argsort(values_PN, axis=1)
     sorted_PN = np.take_along_axis(values_PN, order_PN, axis=1)
     tied_PN = sorted_PN[:, 1:] == sorted_PN[:, :-1]
+    if not ends:
+        tied_PN &= sorted_PN[:, 1:] < np.inf
     counts_P = tied_PN.sum(axis=1)
     for row in np.flatnonzero(counts_P).tolist():
         if counts_P[row] > _FEW_TIES:

@@ -193,3 +193,33 @@ def test_the_single_one_explains_bad_input() -> None:
         metrics.average_precision(ONES, marks("+-+"), "step")
     with pytest.raises(FeatureError, match="none of 3 images"):
         metrics.average_precision(ONES[:, 0], marks("---"), "step")
+
+
+@pytest.mark.parametrize("rule", ["envelope", "11point"])
+def test_masked_columns_are_those_of_their_own_images(rule: str) -> None:
+    draw = np.random.default_rng(5)
+    scores_NP = draw.integers(0, 30, (60, 25)) / 7.0  # with ties
+    targets_NP = draw.choice([-1, 0, 1], (60, 25), p=[0.5, 0.35, 0.15])
+    targets_NP[:, 3] = np.where(targets_NP[:, 3] == 1, 0, targets_NP[:, 3])
+    targets_NP[:, 4] = np.where(targets_NP[:, 4] == 0, 1, targets_NP[:, 4])
+    found_P = metrics.masked_precisions(scores_NP, targets_NP, rule)
+    for p in range(25):
+        kept = targets_NP[:, p] != -1
+        if p in (3, 4):
+            assert np.isnan(found_P[p])
+        else:
+            expected = SLOW[rule](
+                list(scores_NP[kept, p]), list(targets_NP[kept, p] == 1)
+            )
+            assert found_P[p] == pytest.approx(expected)
+
+
+def test_masked_columns_are_checked() -> None:
+    with pytest.raises(FeatureError, match="must be the same"):
+        metrics.masked_precisions(np.zeros((3, 2)), np.zeros((3, 1), int), "envelope")
+    with pytest.raises(FeatureError, match="NaN"):
+        metrics.masked_precisions(
+            np.full((3, 1), np.nan), np.ones((3, 1), int), "envelope"
+        )
+    with pytest.raises(FeatureError, match="step"):
+        metrics.masked_precisions(np.zeros((3, 1)), np.ones((3, 1), int), "step")

@@ -35,6 +35,7 @@ from ssl_bench.svms import full as full_svm
 from ssl_bench.svms import low as low_svm
 from ssl_bench.svms.labels import Place, Split
 from ssl_bench.svms.machine import Machine
+from ssl_bench.svms.runs import groups_of
 
 SEED = 0
 BARS = {"full": 10.0, "lowshot": 30.0}
@@ -71,8 +72,8 @@ def machine_of(place: Place, settings: SvmSettings, device: str) -> Machine:
 def run_full(machine: Machine, place: Place, settings: svm.Settings) -> float:
     """Return the mAP of the whole protocol."""
     found: dict[int, dict[str, Any]] = {}
-    for start in range(0, len(place.train.classes), settings.together):
-        group = range(start, min(start + settings.together, len(place.train.classes)))
+    machine.prepare(test=False)
+    for group in groups_of(len(place.train.classes), settings.together):
         found |= full_svm.solve_classes(machine, group, place, settings, settings.folds)
     return float(np.mean([cell["ap"] for cell in found.values()]))
 
@@ -80,8 +81,8 @@ def run_full(machine: Machine, place: Place, settings: svm.Settings) -> float:
 def run_low(machine: Machine, place: Place, settings: lowshot.Settings) -> None:
     """Solve all low-shot problems."""
     drawn = all_draws(place, settings)
-    for start in range(0, len(place.train.classes), settings.together):
-        group = range(start, min(start + settings.together, len(place.train.classes)))
+    machine.prepare(test=True)
+    for group in groups_of(len(place.train.classes), settings.together):
         low_svm.solve_classes(machine, group, place, drawn, settings)
 
 

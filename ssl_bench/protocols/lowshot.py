@@ -128,6 +128,7 @@ def run(trial: Trial) -> Outcome:
             settings,
             {"protocol": PROTOCOL, "version": VERSION, "draws": digest},
             partial(solve_classes, place=place, draws=draws, settings=settings),
+            test=True,
             seed=trial.seed,
             device=trial.extraction.device,
             fresh=trial.fresh,

@@ -100,6 +100,7 @@ def run(trial: Trial) -> Outcome:
             partial(
                 solve_classes, place=place, settings=settings, folds=settings.folds
             ),
+            test=False,
             seed=trial.seed,
             device=trial.extraction.device,
             fresh=trial.fresh,

@@ -28,6 +28,8 @@ _BLOCK = 2048
 _ROWS = 256
 """Images that are brought to float64 together."""
 
+_COLUMNS = 1024
+
 _OVERSAMPLING = 16
 _ROUNDS = 3
 _LEAST_REST = 1e-3
@@ -59,10 +61,18 @@ class Kernel:
         epsilon: is added to a row's length before it is divided by it.
         device: where products are computed.
         memory: bytes that K may take; above it products come from the features.
+        others_MD: features of other images whose products with these are wanted; they
+            become ``across_NM``.
     """
 
     def __init__(
-        self, feats_ND: NDArray[np.float32], *, epsilon: float, device: str, memory: int
+        self,
+        feats_ND: NDArray[np.float32],
+        *,
+        epsilon: float,
+        device: str,
+        memory: int,
+        others_MD: NDArray[np.float32] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.epsilon = epsilon
@@ -72,6 +82,9 @@ class Kernel:
         self.single_NN: Tensor | None = None
         self._source_ND = feats_ND
         scaled_ND = normalised(feats_ND, epsilon, self.device)
+        self.across_NM: Tensor | None = None
+        if others_MD is not None:
+            self.across_NM = self._across(scaled_ND, others_MD)
         if self.explicit:
             self.double_NN = _gram(scaled_ND)
             self.single_NN = self.double_NN.float()
@@ -144,12 +157,18 @@ class Kernel:
         self, others_MD: NDArray[np.float32], weights_DP: Tensor, intercepts_P: Tensor
     ) -> Tensor:
         """Return the decisions on other images, (M, P) float64."""
-        parts = [
-            normalised(others_MD[m : m + _ROWS], self.epsilon, self.device).double()
-            @ weights_DP
-            for m in range(0, len(others_MD), _ROWS)
-        ]
-        return torch.cat(parts) + intercepts_P
+        # One result for all: small ones between large blocks would keep memory apart.
+        found = torch.empty(
+            len(others_MD),
+            weights_DP.shape[1],
+            dtype=torch.float64,
+            device=self.device,
+        )
+        for start in range(0, len(others_MD), _ROWS):
+            rows = slice(start, start + _ROWS)
+            part = normalised(others_MD[rows], self.epsilon, self.device)
+            found[rows] = part.double() @ weights_DP
+        return found + intercepts_P
 
     def across(self, others_MD: NDArray[np.float32]) -> Tensor:
         """Return the inner products of these images with others, (N, M) float32.
@@ -157,10 +176,14 @@ class Kernel:
         Without the 1 for the intercept: decisions made of them are off by a constant,
         and the rounding of float32 does not take its share from their differences.
         """
-        feats_ND = self.features()
-        found = torch.empty(self.size, len(others_MD), device=self.device)
-        for start in range(0, len(others_MD), _ROWS):
-            columns = slice(start, start + _ROWS)
+        if self.across_NM is None:
+            self.across_NM = self._across(self.features(), others_MD)
+        return self.across_NM
+
+    def _across(self, feats_ND: Tensor, others_MD: NDArray[np.float32]) -> Tensor:
+        found = torch.empty(len(feats_ND), len(others_MD), device=self.device)
+        for start in range(0, len(others_MD), _COLUMNS):
+            columns = slice(start, start + _COLUMNS)
             block = normalised(others_MD[columns], self.epsilon, self.device)
             found[:, columns] = feats_ND @ block.T
         return found
@@ -196,8 +219,8 @@ def normalised(
     feats = torch.from_numpy(np.array(feats_ND, dtype=np.float32)).to(device)
     for start in range(0, len(feats), _ROWS):
         block = feats[start : start + _ROWS]
-        lengths = block.double().square().sum(1, keepdim=True).sqrt() + epsilon
-        block /= lengths.float()
+        lengths = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+        block /= (lengths[:, None] + epsilon).float()
     return feats
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_bench.metrics import average_precisions
+from ssl_bench.metrics import average_precisions, masked_precisions
 from ssl_bench.svms.labels import Place
 from ssl_bench.svms.machine import Machine, Quality
 from ssl_bench.svms.variants import SvmSettings
@@ -45,9 +45,13 @@ def solve_classes(
     keys = list(draws)
     truth_NC, test_MC = place.train.targets_NC, place.test.targets_NC
     targets_NP = np.stack([draws[key][:, c] for c in classes for key in keys], axis=1)
-    signs_NP = np.where(targets_NP == 1, 1.0, -1.0)
-    weights_NP = np.where(targets_NP == 1, settings.positive_weight, 1.0)
+    # There are hundreds of columns: they become float64 a few at a time.
+    signs_NP = np.where(targets_NP == 1, 1, -1).astype(np.int8)
+    weights_NP = np.where(targets_NP == 1, settings.positive_weight, 1.0).astype("f4")
     weights_NP[targets_NP == -1] = 0.0
+
+    truth_NP = truth_NC[:, list(classes)].repeat(len(keys), axis=1)
+    left_NP = np.where(targets_NP == -1, truth_NP, -1)
 
     shape = (targets_NP.shape[1], len(settings.grid))
     test_PK, held_PK = np.zeros(shape), np.full(shape, np.nan)
@@ -61,13 +65,9 @@ def solve_classes(
             test_PK[fit.columns[mine], fit.index] = _precisions(
                 fit.test_MP[:, mine], test_MC[:, classes[number]], settings
             )
-        for at, column in enumerate(fit.columns.tolist()):
-            truth_N = truth_NC[:, classes[column // len(keys)]]
-            left_N = np.where(targets_NP[:, column] == -1, truth_N, -1)
-            if (left_N == 1).any() and (left_N == 0).any():
-                held_PK[column, fit.index] = _precisions(
-                    fit.train_NP[:, at : at + 1], left_N, settings
-                )[0]
+        held_PK[fit.columns, fit.index] = masked_precisions(
+            fit.train_NP, left_NP[:, fit.columns], settings.ap
+        )
     names = [f"sample {sample + 1}, k = {k}," for sample, k in keys]
     return {
         c: {

@@ -20,8 +20,9 @@ from ssl_bench.solvers.svm_kernel import Kernel, Spectrum, normalised
 from ssl_bench.svms.variants import SvmSettings
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
-_BLOCKS = 2 << 20
+_BLOCKS = 1 << 20
 """Numbers in the Gram matrices of small problems that are solved together."""
 
 
@@ -107,6 +108,18 @@ class Machine:
     ) -> None:
         self.train_ND, self.test_MD = train_ND, test_MD
         self.settings, self.seed, self.device = settings, seed, device
+        self._reported = False
+
+    def prepare(self, *, test: bool) -> None:
+        """Compute what all problems share.
+
+        Args:
+            test: whether test decisions of every model will be asked for.
+        """
+        self._reported = test
+        assert self._spectrum
+        if test:
+            assert len(self._across)
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -116,6 +129,7 @@ class Machine:
             epsilon=self.settings.epsilon,
             device=self.device,
             memory=self.settings.memory,
+            others_MD=self.test_MD if self._reported else None,
         )
 
     @cached_property
@@ -132,7 +146,7 @@ class Machine:
         return svm.Rule(asked.tolerance, asked.steps, asked.inner, asked.inner_steps)
 
     def fits(
-        self, signs_NP: Floats, weights_NP: Floats, *, test: bool
+        self, signs_NP: Numbers, weights_NP: Numbers, *, test: bool
     ) -> Iterator[Fit]:
         """Solve problems at every cost of the grid.
 
@@ -161,8 +175,8 @@ class Machine:
     def _large(
         self,
         columns: NDArray[np.int64],
-        signs_NP: Floats,
-        weights_NP: Floats,
+        signs_NP: Numbers,
+        weights_NP: Numbers,
         *,
         test: bool,
     ) -> Iterator[Fit]:
@@ -187,8 +201,8 @@ class Machine:
     def _small(
         self,
         columns: NDArray[np.int64],
-        signs_NP: Floats,
-        weights_NP: Floats,
+        signs_NP: Numbers,
+        weights_NP: Numbers,
         *,
         test: bool,
     ) -> Iterator[Fit]:
@@ -254,7 +268,7 @@ class Machine:
         found: Floats = scores_MP.cpu().numpy()
         return found
 
-    def _tensor(self, values: Floats) -> Tensor:
+    def _tensor(self, values: Numbers) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64)).to(
             self.kernel.device
         )
@@ -262,6 +276,9 @@ class Machine:
 
 class LiblinearMachine(Machine):
     """Solve with scikit-learn's LinearSVC, as the published protocol did."""
+
+    def prepare(self, *, test: bool) -> None:
+        """Compute nothing: every fit reads the features themselves."""
 
     @cached_property
     def _trained(self) -> Floats:
@@ -277,14 +294,14 @@ class LiblinearMachine(Machine):
         return found
 
     def fits(
-        self, signs_NP: Floats, weights_NP: Floats, *, test: bool
+        self, signs_NP: Numbers, weights_NP: Numbers, *, test: bool
     ) -> Iterator[Fit]:
         """Solve problems at every cost of the grid, as `Machine.fits`."""
         for index, cost in enumerate(self.settings.grid):
             models, solved_P = svm_liblinear.fit_columns(
                 self._trained,
-                signs_NP,
-                weights_NP,
+                signs_NP.astype(np.float64),
+                weights_NP.astype(np.float64),
                 cost,
                 tolerance=self.settings.liblinear_tolerance,
                 steps=self.settings.liblinear_steps,

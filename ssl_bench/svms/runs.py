@@ -54,6 +54,7 @@ def finish_classes(
     identity: Mapping[str, Any],
     solve: SolveClasses,
     *,
+    test: bool,
     seed: int,
     device: str,
     fresh: bool,
@@ -68,6 +69,7 @@ def finish_classes(
         settings: of the protocol.
         identity: what else the results depend on.
         solve: solves a group of classes.
+        test: whether it asks for test decisions of every model.
         seed: of whatever is drawn.
         device: where products are computed.
         fresh: solve again what was finished.
@@ -92,25 +94,37 @@ def finish_classes(
         seed=seed,
         device=str(resolve_device(device)),
     )
-    found: dict[int, dict[str, Any]] = {}
     total = len(place.train.classes)
-    with progress(f"SVM {place.feature}", total, unit="classes") as advance:
-        for group in _groups(total, settings.together):
-            kept = {c: cell for c in group if (cell := cells.get(f"class-{c}"))}
-            if len(kept) < len(group):
-                with _threads(len(place.train)):
-                    solved = solve(machine, group)
-                for c in group:
-                    if c not in kept:
-                        cells.put(f"class-{c}", solved[c])
-                kept = {c: cells.get(f"class-{c}") or solved[c] for c in group}
-            found |= kept
+    found = {c: cell for c in range(total) if (cell := cells.get(f"class-{c}"))}
+    groups = [
+        group
+        for group in groups_of(total, settings.together)
+        if not all(c in found for c in group)
+    ]
+
+    with (
+        threads_for(len(place.train)),
+        progress(f"SVM {place.feature}", total, unit="classes") as advance,
+    ):
+        advance(total - sum(map(len, groups)))
+        if groups:
+            machine.prepare(test=test)
+        for group in groups:
+            for c, cell in solve(machine, group).items():
+                if c not in found:
+                    cells.put(f"class-{c}", cell)
+                    found[c] = cells.get(f"class-{c}") or cell
             advance(len(group))
     return [found[c] for c in range(total)]
 
 
+def groups_of(count: int, size: int) -> list[range]:
+    """Return the classes that are solved together; always the same ones."""
+    return [range(at, min(at + size, count)) for at in range(0, count, size)]
+
+
 @contextmanager
-def _threads(images: int) -> Iterator[None]:
+def threads_for(images: int) -> Iterator[None]:
     """Compute on one thread where there is little to share.
 
     Products of a few hundred images cost less than handing parts of them to threads,
@@ -122,11 +136,6 @@ def _threads(images: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _groups(count: int, size: int) -> Iterator[range]:
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
 
 
 def complaints_of(place: Place, results: Sequence[Mapping[str, Any]]) -> list[str]:

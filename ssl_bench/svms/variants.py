@@ -107,10 +107,10 @@ class SvmSettings:
     steps: int = field(default=100, metadata=WORK)
     inner: float = field(default=1e-4, metadata=WORK)
     inner_steps: int = field(default=100, metadata=WORK)
-    rank: int = field(default=64, metadata=WORK)
+    rank: int = field(default=32, metadata=WORK)
     memory: int = field(default=2 << 30, metadata=WORK)
     few: int = field(default=320, metadata=WORK)
-    columns: int = field(default=100, metadata=WORK)
+    columns: int = field(default=120, metadata=WORK)
     together: int = field(default=10, metadata=WORK)
 
     @property
