@@ -240,12 +240,12 @@ def _measure(
     system: Shared | Blocks, y: Tensor, curve: Tensor, a: Tensor, f: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return max(0, 1 - y f) (N, P), the objective and the relative gap (P,)."""
-    short = torch.where(curve > 0, (1 - y * f).clamp_min(0), 0.0)
+    short = _short(y, f).masked_fill_(curve <= 0, 0.0)
     length_P = 0.5 * (a * f).sum(0)
     objective_P = length_P + 0.5 * (curve * short.square()).sum(0)
     # Where K is nearly singular a'K a can round to nothing.
     against_P = torch.maximum(length_P, _LEAST * objective_P).clamp_min(1e-300)
-    gap_P = system.gap(curve * y * short - a) / against_P
+    gap_P = system.gap((curve * y).mul_(short).sub_(a)) / against_P
     return short, objective_P, gap_P
 
 
@@ -275,26 +275,30 @@ def _step(
     inner: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Take one damped Newton step; all arrays are (N, P), but the step lengths."""
-    away = torch.where(active, 0.0, a)
-    moved = system.product(away) if bool(away.any()) else torch.zeros_like(away)
-    diagonal = 1 / curve.clamp_min(1e-300)
-    residual = torch.where(active, y - f + moved - a * diagonal, 0.0)
-    found, image = system.direction(active, diagonal, residual, inner)
-    step, change = found - away, image - moved
+    step, change = system.step(active, curve, a, y - f, inner)
     slope_P = (step * f).sum(0)
     bend_P = 0.5 * (step * change).sum(0)
     start_P = 0.5 * (a * f).sum(0)
     length_P = torch.ones_like(slope_P)
     for _ in range(_HALVINGS):
-        short = (1 - y * (f + length_P * change)).clamp_min(0)
+        short = _short(y, torch.addcmul(f, change, length_P))
         value_P = (
             start_P
             + length_P * slope_P
             + length_P.square() * bend_P
-            + 0.5 * (curve * short.square()).sum(0)
+            + 0.5 * short.square_().mul_(curve).sum(0)
         )
         worse_P = value_P > objective_P * (1 + 1e-12)
         if not bool(worse_P.any()):
             break
         length_P = torch.where(worse_P, 0.5 * length_P, length_P)
-    return a + length_P * step, f + length_P * change, length_P
+    return (
+        torch.addcmul(a, step, length_P),
+        torch.addcmul(f, change, length_P),
+        length_P,
+    )
+
+
+def _short(y: Tensor, f: Tensor) -> Tensor:
+    """Return max(0, 1 - y f)."""
+    return (y * f).neg_().add_(1).clamp_min_(0)

@@ -43,10 +43,6 @@ class Shared:
         """Return f, computed in float64."""
         return self.kernel.double(duals_NP)
 
-    def product(self, columns_NP: Tensor) -> Tensor:
-        """Return K times columns as float64, computed in float32."""
-        return self.kernel.single(columns_NP.float()).double()
-
     def gap(self, residual_NP: Tensor) -> Tensor:
         """Bound r'K r / 2 without a product with K.
 
@@ -59,39 +55,66 @@ class Shared:
         bound_P = scaled_RP.square().sum(0) + self.spectrum.bound * outside_P
         return bound_P.to(torch.float64)
 
-    def direction(
+    def step(
         self,
         active_NP: Tensor,
-        diagonal_NP: Tensor,
-        residual_NP: Tensor,
+        curves_NP: Tensor,
+        duals_NP: Tensor,
+        missing_NP: Tensor,
         inner: float,
     ) -> tuple[Tensor, Tensor]:
-        """Solve (K_AA + D_A) x = r by preconditioned conjugate gradients, and K x."""
-        residual = residual_NP.float()
-        diagonal = torch.where(active_NP, diagonal_NP, 0.0).float()
+        """Solve Newton's system by preconditioned conjugate gradients.
+
+        What leaves the active set changes the right-hand side by a product with K. It
+        is first approximated by the eigenvectors, for a first guess, so that one
+        product serves both the guess and what leaves.
+
+        Args:
+            active_NP: the active images.
+            curves_NP: 2 C s, above 0 there.
+            duals_NP: a.
+            missing_NP: y - f.
+            inner: at which part of its start the residual is small enough.
+
+        Returns:
+            The change of a, and K times it.
+        """
         mask = active_NP.float()
+        diagonal = curves_NP.float().reciprocal_()
+        diagonal.masked_fill_(~active_NP, 0.0)
         inverse_NP = mask / (diagonal + self.rest_N1)
         factors_PRR = self._factors(inverse_NP)
-        found = torch.zeros_like(residual)
-        image = torch.zeros_like(residual)
+        # In float64: near the optimum this is a small difference.
+        residual = torch.addcdiv(missing_NP, duals_NP, curves_NP, value=-1).float()
+        residual.masked_fill_(~active_NP, 0.0)
+        away = duals_NP.float().masked_fill_(active_NP, 0.0)
+        scaled_NR = self.spectrum.scaled_NR
+        guess = residual + mask * (scaled_NR @ (scaled_NR.T @ away))
+        search = self._precondition(guess, inverse_NP, factors_PRR)
+        enough_P = inner * guess.mul_(search).sum(0)
+        found = search - away
+        del guess, away
+        image = self.kernel.single(found)
+        residual -= mask * image
+        residual.addcmul_(diagonal, search, value=-1)
         better = self._precondition(residual, inverse_NP, factors_PRR)
-        search = better
         power_P = (residual * better).sum(0)
-        enough_P = inner * power_P
+        search = better
         for _ in range(self.rule.inner_steps):
+            if bool((power_P <= enough_P).all()):
+                break
             product = self.kernel.single(search)
-            curved = product * mask + diagonal * search
+            curved = (product * mask).addcmul_(diagonal, search)
             length_P = power_P / (search * curved).sum(0).clamp_min(1e-37)
-            found = found + length_P * search
-            image = image + length_P * product
-            residual = residual - length_P * curved
+            found.addcmul_(search, length_P)
+            image.addcmul_(product, length_P)
+            residual.addcmul_(curved, length_P, value=-1)
             better = self._precondition(residual, inverse_NP, factors_PRR)
             left_P = (residual * better).sum(0)
-            if bool((left_P <= enough_P).all()):
-                break
-            search = better + left_P / power_P.clamp_min(1e-37) * search
+            search = better.addcmul_(search, left_P / power_P.clamp_min(1e-37))
             power_P = left_P
-        return found.double(), image.double()
+        change = found.double()
+        return torch.where(active_NP, change, -duals_NP), image.double()
 
     def _factors(self, inverse_NP: Tensor) -> Tensor:
         scaled_NR = self.spectrum.scaled_NR
@@ -109,7 +132,8 @@ class Shared:
         divided = inverse_NP * columns_NP
         inner_PR1 = (scaled_NR.T @ divided).T[:, :, None]
         solved_PR1 = torch.cholesky_solve(inner_PR1, factors_PRR)
-        return divided - inverse_NP * (scaled_NR @ solved_PR1[:, :, 0].T)
+        inside = scaled_NR @ solved_PR1[:, :, 0].T
+        return divided.addcmul_(inverse_NP, inside, value=-1)
 
 
 class Blocks:
@@ -123,28 +147,31 @@ class Blocks:
         """Return f, computed in float64."""
         return torch.bmm(self.blocks_Pnn, duals_NP.T[:, :, None])[:, :, 0].T
 
-    product = decisions
-
     def gap(self, residual_NP: Tensor) -> Tensor:
         """Return r'K r / 2."""
         return 0.5 * (residual_NP * self.decisions(residual_NP)).sum(0)
 
-    def direction(
+    def step(
         self,
         active_NP: Tensor,
-        diagonal_NP: Tensor,
-        residual_NP: Tensor,
+        curves_NP: Tensor,
+        duals_NP: Tensor,
+        missing_NP: Tensor,
         inner: float,
     ) -> tuple[Tensor, Tensor]:
-        """Solve (K_AA + D_A) x = r, and K x; rows outside A become those of 1."""
+        """Solve Newton's system, as `Shared.step`; rows outside A become those of 1."""
         del inner  # solved exactly
+        away_NP = torch.where(active_NP, 0.0, duals_NP)
+        diagonal_NP = torch.where(active_NP, 1 / curves_NP, 1.0)
+        right_NP = missing_NP - duals_NP * diagonal_NP
+        if bool(away_NP.any()):
+            right_NP = right_NP + self.decisions(away_NP)
         mask_Pn = active_NP.T.double()
         system = self.blocks_Pnn * mask_Pn[:, :, None] * mask_Pn[:, None, :]
-        diagonal_Pn = torch.where(active_NP, diagonal_NP, 1.0).T
-        system.diagonal(dim1=1, dim2=2).add_(diagonal_Pn)
+        system.diagonal(dim1=1, dim2=2).add_(diagonal_NP.T)
         factor = torch.linalg.cholesky(system)
-        right_Pn1 = residual_NP.T[:, :, None] * mask_Pn[:, :, None]
-        found = torch.cholesky_solve(right_Pn1, factor)[:, :, 0].T.contiguous()
+        right_Pn1 = right_NP.T[:, :, None] * mask_Pn[:, :, None]
+        found = torch.cholesky_solve(right_Pn1, factor)[:, :, 0].T - away_NP
         return found, self.decisions(found)
 
     def some(self, kept_P: Tensor) -> Blocks:

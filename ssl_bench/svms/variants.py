@@ -110,7 +110,7 @@ class SvmSettings:
     rank: int = field(default=32, metadata=WORK)
     memory: int = field(default=2 << 30, metadata=WORK)
     few: int = field(default=320, metadata=WORK)
-    columns: int = field(default=120, metadata=WORK)
+    columns: int = field(default=200, metadata=WORK)
     together: int = field(default=10, metadata=WORK)
 
     @property
