@@ -228,8 +228,12 @@ def build_settings(
 def keyed_settings(settings: Any) -> dict[str, Any]:
     """Return the fields of ``settings`` that are part of a record's identity.
 
-    A field with ``metadata={"keyed": False}`` only says how the work is done.
+    A field with ``metadata={"keyed": False}`` only says how the work is done. Settings
+    with a method ``keyed`` know it themselves.
     """
+    own = getattr(settings, "keyed", None)
+    if own is not None:
+        return dict(own())
     return {
         item.name: plain(getattr(settings, item.name))
         for item in dataclasses.fields(settings)

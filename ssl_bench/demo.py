@@ -13,6 +13,9 @@ from ssl_bench.results.record import Record
 
 DATASET = "digit-scenes"
 
+PROTOCOLS = ("knn", "svm", "lowshot", "linear", "probe", "semi")
+"""What is shown; fine-tuning on all labels would take as long as the rest together."""
+
 MODELS: tuple[Mapping[str, Any], ...] = (
     {"pretrain": None},
     {"pretrain": "none", "arch": "resnet18-w24"},

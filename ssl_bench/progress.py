@@ -16,8 +16,19 @@ Advance = Callable[[int], None]
 """Called with the number of items that were just finished."""
 
 
+_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """Say nothing from now on: of many processes, one speaks for all."""
+    global _quiet
+    _quiet = quiet
+
+
 def note(text: str) -> None:
     """Print one line for the person at the keyboard, on stderr."""
+    if _quiet:
+        return
     print(text, file=sys.stderr, flush=True)
 
 
@@ -36,7 +47,7 @@ def progress(
     Yields:
         A function to call with the number of items just finished.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _quiet:
         with _bar(what, total, done, unit) as advance:
             yield advance
     else:

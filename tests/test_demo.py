@@ -30,7 +30,7 @@ def test_the_bundled_backbone_is_ahead_and_leaves_room(
     assert cli.main([*words, "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     models = ["digit-scenes_resnet18-w24", "random_resnet18-w24"]
-    protocols = ["knn", "lowshot", "svm"]
+    protocols = ["knn", "svm", "lowshot", "linear", "probe", "semi"]
     assert [(r["name"], r["identity"]["protocol"]) for r in records] == [
         (model, protocol) for model in models for protocol in protocols
     ]
@@ -44,7 +44,7 @@ def test_the_bundled_backbone_is_ahead_and_leaves_room(
         }
         for model in models
     )
-    assert all(r["dataset"]["counts"]["train"] >= 4000 for r in records[::3])
+    assert all(r["dataset"]["counts"]["train"] >= 4000 for r in records[::6])
     assert 75 <= bundled["knn", "top1_k20"] <= 95
     for k in (10, 20, 100, 200):
         assert bundled["knn", f"top1_k{k}"] >= scratch["knn", f"top1_k{k}"] + 40
@@ -52,20 +52,31 @@ def test_the_bundled_backbone_is_ahead_and_leaves_room(
     for k in (1, 2, 4, 8, 16, 32, 64, 96):
         name = ("lowshot", f"mAP_k{k}")
         assert bundled[name] >= scratch[name] + 10
+    for name in (
+        ("linear", "top1"),
+        ("semi", "top1"),
+        ("probe", "top1_sgd"),
+        ("probe", "top1_logistic"),
+        ("probe", "top1_ridge"),
+    ):
+        assert bundled[name] >= scratch[name] + 10
 
     assert cli.main(words) == 0
     captured = capsys.readouterr()
     rows = [line for line in captured.out.splitlines() if line.startswith("|")]
-    assert len(rows) == 3 * 4
-    svms, held_out, neighbours = (
+    assert len(rows) == 6 * 4
+    svms, held_out, linear, neighbours, probes, semi = (
         [cell.strip() for cell in row[1:-1].split("|")] for row in rows[::4]
     )
     assert svms[1:4] == ["Best Layer", "SVM", "k=1"]
     assert svms[-1] == "k=96"
     assert all(title.endswith("(held out)") for title in held_out[1:])
+    assert linear[-1] == "AvgPool"
     assert neighbours[1:] == ["k=10", "k=20", "k=100", "k=200"]
+    assert probes[1::2] == ["SGD", "Logistic", "Ridge"]
+    assert semi[-2:] == ["Top-1 (%)", "Top-5 (%)"]
     assert "already evaluated" in captured.err
-    said = {"knn": 2, "svm": 4}
+    said = {"knn": 2, "svm": 4, "linear": 2, "probe": 2, "semi": 2}
     for table, count in said.items():
         words = ["table", table, "--results", str(tmp_path / "results")]
         assert cli.main(words) == 1

@@ -33,9 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo and print its tables."""
     from ssl_bench.data.roots import cache_dir
-    from ssl_bench.demo import run_demo
+    from ssl_bench.demo import PROTOCOLS, run_demo
     from ssl_bench.features import Extraction
-    from ssl_bench.protocols import protocols
     from ssl_bench.results.references import load_references
     from ssl_bench.results.store import RecordStore
     from ssl_bench.results.tables import render
@@ -43,12 +42,13 @@ def run(args: argparse.Namespace) -> int:
 
     records = run_demo(
         evaluate,
-        protocols(),
+        PROTOCOLS,
         store=RecordStore(args.results or cache_dir() / "demo"),
         extraction=Extraction(device=args.device),
         seed=args.seed,
         limit=args.limit,
         rerun=args.rerun,
+        runs=cache_dir() / "demo" / "work_dirs",
     )
     if args.json:
         print(json.dumps([record.to_json() for record in records], indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,15 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0)
 
 
-def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a command that runs a protocol."""
+def add_evaluation_arguments(
+    parser: argparse.ArgumentParser, *, features: bool = True
+) -> None:
+    """Add the options of a command that runs a protocol.
+
+    Args:
+        parser: of the command.
+        features: whether it takes features in place of a backbone.
+    """
     parser.add_argument(
         "config",
         nargs="?",
@@ -101,13 +109,14 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     add_backbone_arguments(parser)
     add_data_arguments(parser)
     group = parser.add_argument_group("run")
-    group.add_argument(
-        "--features",
-        type=Path,
-        metavar="DIR",
-        help="given features instead of a backbone: {train,test}_features.npy and "
-        "{train,test}_targets.npy",
-    )
+    if features:
+        group.add_argument(
+            "--features",
+            type=Path,
+            metavar="DIR",
+            help="given features instead of a backbone: {train,test}_features.npy and "
+            "{train,test}_targets.npy",
+        )
     group.add_argument("--name", help="the model's name in records and tables")
     group.add_argument(
         "--results",
@@ -138,6 +147,63 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--json", action="store_true", help="the record as JSON on stdout"
     )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that trains."""
+    add_evaluation_arguments(parser, features=False)
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last whole checkpoint of the work dir",
+    )
+    group.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="ask for deterministic kernels (slower on a GPU)",
+    )
+    group.add_argument(
+        "--launcher",
+        choices=("none", "pytorch"),
+        default="none",
+        help="pytorch: several processes, started by torchrun (default: none)",
+    )
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the option that trains many heads at once."""
+    parser.add_argument(
+        "--sweep",
+        nargs="+",
+        metavar="KEY=VALUES",
+        help="one head for each learning rate and weight decay on the same forward "
+        "pass, as in lr=0.01,0.1,1 wd=0,1e-4",
+    )
+
+
+def to_sweep(words: Sequence[str] | None) -> dict[str, list[float]] | None:
+    """Return what ``--sweep`` asks for.
+
+    Raises:
+        UsageError: for a word that is no KEY=VALUES.
+    """
+    if words is None:
+        return None
+    found: dict[str, list[float]] = {}
+    for word in words:
+        key, _, values = word.partition("=")
+        try:
+            numbers = [float(value) for value in values.split(",") if value.strip()]
+        except ValueError:
+            numbers = []
+        if key not in ("lr", "wd") or not numbers or key in found:
+            raise UsageError(
+                f"--sweep {word}: write lr=NUMBERS and wd=NUMBERS, each once, as in "
+                "--sweep lr=0.01,0.1,1 wd=0,1e-4"
+            )
+        found[key] = numbers
+    return found
 
 
 def add_feature_list(parser: argparse.ArgumentParser) -> None:
@@ -187,7 +253,8 @@ def to_request(args: argparse.Namespace) -> Request:
     from ssl_bench.config import parse_options
     from ssl_bench.suite import Request
 
-    if args.features is not None and (args.data_root or args.limit):
+    features = getattr(args, "features", None)
+    if features is not None and (args.data_root or args.limit):
         raise UsageError("--features has no images: leave out --data-root and --limit")
     return Request(
         pretrain=args.pretrain,
@@ -196,7 +263,7 @@ def to_request(args: argparse.Namespace) -> Request:
         name=args.name,
         dataset=args.dataset,
         data_root=args.data_root,
-        features=args.features,
+        features=features,
         work_dir=args.work_dir,
         extraction=to_extraction(args),
         seed=args.seed,
@@ -208,12 +275,29 @@ def to_request(args: argparse.Namespace) -> Request:
         verify_data=args.verify_data,
         rerun=args.rerun,
         options=parse_options(args.cfg_options),
+        sweep=to_sweep(getattr(args, "sweep", None)),
+        grid=getattr(args, "grid", False),
+        resume=getattr(args, "resume", False),
+        deterministic=getattr(args, "deterministic", False),
     )
 
 
 def run_protocol(args: argparse.Namespace, protocol: str) -> int:
     """Plan and run one protocol, and print what it found."""
+    launcher = getattr(args, "launcher", "none")
+    if launcher == "none":
+        return _run(args, protocol)
+    from ssl_bench import launch, progress
+
+    with launch.together(launcher, args.device) as device:
+        args.device = device
+        progress.be_quiet(launch.rank() > 0)
+        return _run(args, protocol)
+
+
+def _run(args: argparse.Namespace, protocol: str) -> int:
     from ssl_bench import suite
+    from ssl_bench.launch import rank
     from ssl_bench.results.store import RecordStore
 
     request = to_request(args)
@@ -227,6 +311,8 @@ def run_protocol(args: argparse.Namespace, protocol: str) -> int:
         return 0
     check_writable(args.results)
     record = suite.run_request(request, plan, RecordStore(args.results))
+    if rank() > 0:
+        return 0
     if args.json:
         print(json.dumps(record.to_json(), indent=2))
     else:

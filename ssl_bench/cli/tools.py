@@ -29,6 +29,12 @@ count the parameters of a network: all, trainable, stage by stage
 CONFIG is a config with backbone=dict(type=...), a checkpoint, or the name of an
 architecture.
 """
+PRINT = """\
+print a config with its bases merged and its overrides applied
+
+CONFIG is a shipped config by name, one of the known names of the semi-supervised
+protocol, or a file.
+"""
 _FILES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".pkl", ".safetensors")
 
 
@@ -63,6 +69,31 @@ def count_parameters(argv: Sequence[str] | None = None) -> int:
         print(render(name, count(network)))
 
     return _guarded("count_parameters.py", run)
+
+
+def print_config(argv: Sequence[str] | None = None) -> int:
+    """Run ``tools/print_config.py``; return the exit code."""
+
+    def run() -> None:
+        parser = _parser("print_config.py", PRINT)
+        parser.add_argument("config", metavar="CONFIG")
+        parser.add_argument(
+            "--cfg-options",
+            metavar="KEY=VALUE",
+            nargs="+",
+            help="override entries, as in train_cfg.max_epochs=10",
+        )
+        args = parser.parse_args(argv)
+        from ssl_bench.config import parse_options, read_config
+        from ssl_bench.resources import find_config
+        from ssl_bench.training.names import known_config
+
+        known = known_config(args.config)
+        path, options = (find_config(args.config), {}) if known is None else known
+        options = {**options, **parse_options(args.cfg_options)}
+        print(read_config(path, options).pretty_text)
+
+    return _guarded("print_config.py", run)
 
 
 def _network(said: str) -> tuple[str, nn.Module]:
@@ -118,10 +149,10 @@ def _parser(program: str, text: str) -> argparse.ArgumentParser:
     )
 
 
-def _guarded(program: str, run: Callable[[], None]) -> int:
+def _guarded(program: str, run: Callable[[], int | None]) -> int:
     """Run, and turn an error into one line and its exit code."""
     try:
-        run()
+        code = run()
     except BenchError as error:
         print(f"{program}: error: {_one_line(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -131,4 +162,4 @@ def _guarded(program: str, run: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code or 0

@@ -195,6 +195,11 @@ class ImageDataset(Dataset[tuple[Image.Image, Any, int]]):
         )
         return hashlib.sha256(b"".join(lines)).hexdigest()
 
+    def missing(self) -> list[int]:
+        """Return the indices of the listed images that are not there."""
+        sizes = self._mapped(self._sizes)
+        return [index for index, size in enumerate(sizes) if size is None]
+
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Self:
         """Return a data set of these images only, in this order."""
         chosen = np.asarray(indices, dtype=np.int64)

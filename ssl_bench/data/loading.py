@@ -6,9 +6,9 @@ Letters: B images of a batch, 3 channels, H x W pixels.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from ssl_bench.errors import ConfigError, DataError, unknown
 ON_BAD_IMAGE = ("error", "skip")
 
 Transform = Callable[[Image.Image], Tensor]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class BatchLoader:
             num_workers=workers,
             collate_fn=_Gather(dataset),
             pin_memory=pin,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             generator=torch.Generator(),  # or it would draw from the global one
         )
         self._length = len(batch_indices)
@@ -142,26 +144,48 @@ class BatchLoader:
             DataError: for an unreadable image unless they are skipped, for images of
                 different size in one batch, and when a worker process was killed.
         """
-        batches = iter(self._loader)
-        while True:
-            try:
-                batch = next(batches, None)
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader worker (pid"):
-                    raise
-                raise DataError(
-                    f"one of the {self._workers} processes that read images was "
-                    "killed, most often for want of memory; use fewer --workers, or a "
-                    "smaller --batch-size"
-                ) from error
-            if batch is None:
-                return
-            if isinstance(batch, DataError):
-                raise batch
+        for batch in received(self._loader, self._workers):
             if batch.bad and not self._skip:
                 index, reason = batch.bad[0]
                 raise ImageError(_file(index, self._dataset), reason)
             yield batch
+
+
+def received(batches: Iterable[T | DataError], workers: int) -> Iterator[T]:
+    """Yield what a DataLoader gives, and raise the errors among it.
+
+    An error that is raised in a worker arrives as text around a traceback; one that is
+    handed over like a batch arrives as it is.
+
+    Args:
+        batches: a DataLoader of batches, or errors in place of them.
+        workers: its processes, for the message.
+
+    Raises:
+        DataError: the first one of the batches, or when a worker process was killed.
+    """
+    source = iter(batches)
+    while True:
+        try:
+            batch = next(source, None)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker (pid"):
+                raise
+            raise DataError(
+                f"one of the {workers} processes that read images was killed, most "
+                "often for want of memory; use fewer --workers, or a smaller "
+                "--batch-size"
+            ) from error
+        if batch is None:
+            return
+        if isinstance(batch, DataError):
+            try:
+                raise batch
+            finally:
+                # The error's traceback holds this frame. Were they a cycle, the workers
+                # would be freed by the collector, which ends them late, by a time-out.
+                del batch, source
+        yield batch
 
 
 class _Decoded(Dataset[tuple[Tensor | str, int]]):
@@ -219,7 +243,8 @@ def _file(index: int, dataset: ImageDataset | None) -> str:
     return str(dataset.root / dataset.samples[index])
 
 
-def _start_worker(worker: int) -> None:
+def start_worker(worker: int) -> None:
+    """Prepare a process that reads images; the DataLoader calls this in it."""
     # Ctrl-C reaches every process of the terminal; the main one ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+import ssl_bench.data.augment  # noqa: F401  (registers its operations)
 from ssl_bench.data.images import ImageError, image_name
 from ssl_bench.errors import ConfigError, unknown
 from ssl_bench.registry import TRANSFORMS
@@ -193,7 +194,7 @@ def random_operations(spec: Sequence[Mapping[str, Any]]) -> list[str]:
         operation = build([item])
         seen = set()
         for seed in range(8):
-            with _seeded(seed):
+            with seeded(seed):
                 pixels = operation(noise)
             seen.add((tuple(pixels.shape), pixels.numpy().tobytes()))
         if len(seen) > 1:
@@ -219,7 +220,7 @@ def output_size(
     found: set[tuple[int, ...]] = set()
     for size in _PROBE_SIZES:
         for seed in range(4):
-            with _seeded(seed):
+            with seeded(seed):
                 try:
                     pixels = pipeline(Image.new("RGB", size))
                 except Exception:
@@ -234,16 +235,22 @@ def output_size(
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators, and put them back as they were."""
-    state = random.getstate()
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the generators of torch, numpy and Python, and put them back afterwards.
+
+    Args:
+        seed: from 0 to 2**32 - 1.
+    """
+    states = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
+            np.random.seed(seed)
             random.seed(seed)
             yield
     finally:
-        random.setstate(state)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _torchvision() -> dict[str, Any]:
@@ -301,7 +308,7 @@ def _argument_complaints(
 
 def _probe(spec: Spec, operations: Sequence[Callable[[Any], Any]]) -> None:
     result: Any = Image.new("RGB", (_PROBE_SIDE, _PROBE_SIDE), (128, 128, 128))
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         for item, operation in zip(spec, operations, strict=True):
             try:
                 result = operation(result)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
 
+from ssl_bench.data import check_report
+from ssl_bench.data.check_report import Line, Report
 from ssl_bench.data.image_list import shortened
 from ssl_bench.data.voc07 import KNOWN, Figures, Voc07
 from ssl_bench.errors import DataError
@@ -24,51 +24,8 @@ ARCHIVE_OF = {
 
 _LARGEST_XML = 1 << 20  # bytes; real ones have a few thousand
 _NAMED = 3  # images that a line names
-_WIDTH = 88
 _THREADS = 8
 _WORDS = {1: "there", 0: "not there", -1: "difficult only"}
-
-
-@dataclass(frozen=True)
-class Line:
-    """Say one thing that was looked at.
-
-    Attributes:
-        what: a few words.
-        expected: what a complete copy has.
-        found: what this one has.
-        details: every deviation, in a few words each.
-        advice: what to do about it; empty where it is right.
-    """
-
-    what: str
-    expected: str
-    found: str
-    details: tuple[str, ...] = ()
-    advice: str = ""
-
-    @property
-    def right(self) -> bool:
-        """Whether it is as it should be."""
-        return not self.advice
-
-
-@dataclass(frozen=True)
-class Report:
-    """Hold everything that was looked at.
-
-    Attributes:
-        root: the folder ``VOC2007``.
-        lines: in the order of the splits.
-    """
-
-    root: Path
-    lines: tuple[Line, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything is as it should be."""
-        return all(line.right for line in self.lines)
 
 
 def check(root: Path, figures: Figures = KNOWN) -> Report:
@@ -109,35 +66,10 @@ def check(root: Path, figures: Figures = KNOWN) -> Report:
 
 def render(report: Report) -> str:
     """Return a table for a terminal, what deviates, and what to do about it."""
-    rows = [("", "", "expected", "found")] + [
-        ("ok" if x.right else "WRONG", x.what, x.expected, x.found)
-        for x in report.lines
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    text = [f"VOC 2007 in {report.root}", ""]
-    text += [
-        f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:>{widths[2]}}  "
-        f"{row[3]:>{widths[3]}}".rstrip()
-        for row in rows
-    ]
-    wrong = [line for line in report.lines if not line.right]
-    for line in wrong:
-        if line.details:
-            text += ["", *_wrapped(f"{line.what}: {'; '.join(line.details)}")]
-    text.append("")
-    if not wrong:
-        return "\n".join([*text, "complete: --dataset voc07 can be used"])
-    advice = dict.fromkeys(line.advice for line in wrong)
-    return "\n".join([*text, "to do:", *(f"  {sentence}" for sentence in advice)])
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
+    return check_report.render(
+        report,
+        f"VOC 2007 in {report.root}",
+        "complete: --dataset voc07 can be used",
     )
 
 

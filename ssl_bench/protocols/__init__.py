@@ -8,6 +8,9 @@ published on), ``VERSION`` (raised whenever its numbers could move), ``METRICS``
 image) and ``transform_name(settings) -> str | None`` (the named transform that its
 settings ask for; None leaves the data set's own) and ``complete(settings) -> Settings``
 (which fills in what is found in files that the settings name).
+
+A protocol that trains has ``TRAINING = True`` instead of ``Settings``: its config is
+one that mmengine's Runner trains, and ``trial.settings`` is a `Recipe`.
 """
 
 from __future__ import annotations
@@ -51,6 +54,9 @@ class Trial:
         work_dir: for what a protocol leaves beside its record, or None.
         limit: images per split of a smoke run.
         fresh: whether what an earlier, unfinished run has left is done again.
+        resume: whether a training run goes on from its last checkpoint.
+        deterministic: whether a training run asks for deterministic kernels.
+        identity: what the record's key is made of, as plain JSON.
     """
 
     name: str
@@ -66,6 +72,9 @@ class Trial:
     work_dir: Path | None = None
     limit: int | None = None
     fresh: bool = False
+    resume: bool = False
+    deterministic: bool = False
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
     def features(
         self, taps: Sequence[str], poolings: Mapping[str, str] | None = None
@@ -129,6 +138,11 @@ class Outcome:
 def protocols() -> dict[str, ModuleType]:
     """Return every protocol's module by name."""
     return discover("ssl_bench.protocols", "PROTOCOL")
+
+
+def trains(protocol: ModuleType) -> bool:
+    """Say whether a protocol trains by mmengine's Runner."""
+    return bool(getattr(protocol, "TRAINING", False))
 
 
 def get_protocol(name: str) -> ModuleType:

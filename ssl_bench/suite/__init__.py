@@ -18,6 +18,7 @@ from ssl_bench.data.roots import cache_dir
 from ssl_bench.errors import BenchError
 from ssl_bench.features import FeatureStore, transform_facts
 from ssl_bench.files import atomic_write_text
+from ssl_bench.launch import rank
 from ssl_bench.progress import note
 from ssl_bench.protocols import Outcome, Trial
 from ssl_bench.results.record import Identity, Record, digest
@@ -28,6 +29,7 @@ from ssl_bench.suite.images import (
     transform_complaints,
     usual_transform,
 )
+from ssl_bench.suite.planning import plan_evaluation
 from ssl_bench.suite.request import (
     BUNDLED_DATASET,
     Plan,
@@ -35,10 +37,10 @@ from ssl_bench.suite.request import (
     check_request,
     load_warnings,
     open_backbone,
-    plan_evaluation,
     say_defaults,
     say_loaded,
 )
+from ssl_bench.suite.training import work_dir_of
 from ssl_bench.versions import code_facts
 
 __all__ = [
@@ -147,9 +149,12 @@ def run_request(
             request.extraction, verify_data=request.verify_data
         ),
         store=FeatureStore(cache_dir()),
-        work_dir=request.work_dir,
+        work_dir=work_dir_of(request, plan, identity),
         limit=request.limit,
         fresh=request.rerun,
+        resume=request.resume,
+        deterministic=request.deterministic,
+        identity=dataclasses.asdict(identity),
     )
     outcome: Outcome = plan.protocol.run(trial)
     record = Record(
@@ -176,15 +181,15 @@ def run_request(
         deviations=deviations(request, plan),
         details=outcome.details,
     )
-    if store is not None:
+    if store is not None and rank() == 0:
         try:
             _keep(store, record, again=finished is not None)
         except BenchError:
             numbers = ", ".join(f"{m.name} {m.value:.2f}" for m in record.metrics)
             note(f"these numbers could not be kept: {numbers}")
             raise
-    if request.work_dir is not None:
-        _leave(request, plan, record)
+    if trial.work_dir is not None and rank() == 0:
+        _leave(trial.work_dir, plan, record)
     return record
 
 
@@ -285,14 +290,21 @@ def deviations(request: Request, plan: Plan) -> tuple[str, ...]:
     Settings that only choose which cells are reported are no deviation, and neither are
     values that a field's ``usual`` allows.
     """
-    found = [
-        f"{item.name}={_written(getattr(plan.settings, item.name))}"
-        for item in dataclasses.fields(plan.settings)
-        if item.metadata.get("keyed", True)
-        and not item.metadata.get("cells", False)
-        and getattr(plan.settings, item.name) != item.default
-        and not item.metadata.get("usual", _never)(getattr(plan.settings, item.name))
-    ]
+    own = getattr(plan.settings, "deviations", None)
+    found = (
+        list(own())
+        if own is not None
+        else [
+            f"{item.name}={_written(getattr(plan.settings, item.name))}"
+            for item in dataclasses.fields(plan.settings)
+            if item.metadata.get("keyed", True)
+            and not item.metadata.get("cells", False)
+            and getattr(plan.settings, item.name) != item.default
+            and not item.metadata.get("usual", _never)(
+                getattr(plan.settings, item.name)
+            )
+        ]
+    )
     backbone = plan.backbone
     if backbone is not None:
         usual = usual_transform(
@@ -348,12 +360,9 @@ def _skip_warnings(outcome: Outcome) -> tuple[str, ...]:
     return (f"{len(outcome.skipped)} unreadable images were left out",)
 
 
-def _leave(request: Request, plan: Plan, record: Record) -> None:
+def _leave(folder: Path, plan: Plan, record: Record) -> None:
     """Leave the resolved config and a copy of the record in the work dir."""
-    assert request.work_dir is not None
-    request.work_dir.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(
-        request.work_dir / f"{plan.config_name}.py", plan.config.pretty_text
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(folder / f"{plan.config_name}.py", plan.config.pretty_text)
     text = json.dumps(record.to_json(), indent=2)
-    atomic_write_text(request.work_dir / f"{record.key}.json", text + "\n")
+    atomic_write_text(folder / f"{record.key}.json", text + "\n")

@@ -8,25 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ssl_bench import data
 from ssl_bench.backbones import Backbone
 from ssl_bench.checkpoints import load_backbone, undecided
-from ssl_bench.config import build_settings, key_complaints, read_config
-from ssl_bench.data import ImageDataset, transforms
-from ssl_bench.errors import BenchError, ConfigError, UsageError, unknown
-from ssl_bench.features import Extraction, Features, read_folder, resolve_device
+from ssl_bench.data import ImageDataset
+from ssl_bench.errors import UsageError
+from ssl_bench.features import Extraction, Features
 from ssl_bench.progress import note
-from ssl_bench.protocols import get_protocol
-from ssl_bench.resources import config_names, find_config, find_dir
+from ssl_bench.resources import find_dir
 from ssl_bench.results.references import load_references
-from ssl_bench.suite.images import (
-    asked_transform,
-    check_labels,
-    open_splits,
-    takes_several,
-    transform_complaints,
-    usual_transform,
-)
 
 BUNDLED_MODEL = "digit-scenes_resnet18-w24"
 BUNDLED_DATASET = "digit-scenes"
@@ -44,6 +33,12 @@ class Request:
         data_root: where it is; None looks below ``$SSL_BENCH_DATA`` and ``data/``.
         features: folder of given features, instead of a backbone.
         options: overrides of config fields, dotted.
+        sweep: learning rates (``lr``) and weight decays (``wd``) that heads of a
+            training protocol try.
+        grid: run every cell of a recipe's grid.
+        resume: go on with a training run from its last checkpoint.
+        deterministic: ask for deterministic kernels in training.
+        runs: takes the training runs that name no ``work_dir``.
     """
 
     pretrain: str | None = None
@@ -64,6 +59,11 @@ class Request:
     verify_data: bool = False
     rerun: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, Any] | None = None
+    grid: bool = False
+    resume: bool = False
+    deterministic: bool = False
+    runs: Path = Path("work_dirs")
 
 
 @dataclass(frozen=True)
@@ -87,94 +87,6 @@ class Plan:
     dataset: Mapping[str, ImageDataset]
     given: Mapping[str, Features]
     transform: Sequence[Mapping[str, Any]]
-
-
-def plan_evaluation(
-    request: Request, protocol_name: str, backbone: Backbone | None = None
-) -> Plan:
-    """Resolve a request for one protocol.
-
-    Args:
-        request: what was asked for.
-        protocol_name: which protocol.
-        backbone: the backbone, where another protocol has loaded it already.
-
-    Raises:
-        BenchError: for whatever is missing or wrong; complaints about the config come
-            all together.
-    """
-    protocol = get_protocol(protocol_name)
-    check_request(request)
-    dataset_name = _dataset_name(request, protocol)
-    path = _config_path(request, protocol_name, dataset_name)
-    config = read_config(path, request.options, protocol.Settings)
-    where = path.stem
-    complaints = key_complaints(config, where, protocol.Settings)
-    settings, more = build_settings(
-        protocol.Settings, config.get("settings", {}), where
-    )
-    complaints += more
-    dataset_name = request.dataset or config.get("dataset", dataset_name)
-    if config.get("protocol", protocol_name) != protocol_name:
-        complaints.append(
-            f"{where}: it is a config of {config.protocol!r}, not of {protocol_name!r}"
-        )
-    if not request.features and dataset_name not in data.names():
-        said = unknown("data set", dataset_name, data.names())
-        complaints.append(said if request.dataset else f"{where}: {said}")
-    complaints += request.extraction.complaints()
-    resolve_device(request.extraction.device)
-    transform = config.get("transform")
-    asked = transform
-    if asked is None and not complaints:  # broken settings ask for nothing
-        asked = asked_transform(protocol, settings)
-    if asked is not None:
-        complaints += transform_complaints(asked)
-    if complaints:
-        raise ConfigError(complaints)
-    if hasattr(protocol, "complete"):
-        settings = protocol.complete(settings)
-
-    if request.features is not None:
-        return Plan(
-            protocol=protocol,
-            config=config,
-            config_name=where,
-            settings=settings,
-            backbone=None,
-            name=request.name or request.features.resolve().name,
-            dataset_name=request.dataset or "given",
-            dataset={},
-            given=read_folder(request.features),
-            transform=(),
-        )
-    # The backbone first: a wrong checkpoint must not cost the making of the scenes.
-    model = backbone or open_backbone(request, config)
-    dataset = open_splits(
-        dataset_name,
-        request.data_root,
-        request.limit,
-        request.seed,
-        several=takes_several(protocol),
-    )
-    check_labels(protocol, dataset)
-    spec = (
-        usual_transform(protocol, settings, dataset["train"], model.input.size)
-        if transform is None
-        else transforms.resolve(transform)
-    )
-    return Plan(
-        protocol=protocol,
-        config=config,
-        config_name=where,
-        settings=settings,
-        backbone=model,
-        name=request.name or model_name(request, model),
-        dataset_name=dataset_name,
-        dataset=dataset,
-        given={},
-        transform=spec,
-    )
 
 
 def open_backbone(request: Request, config: Any = None) -> Backbone:
@@ -319,23 +231,10 @@ def check_request(request: Request) -> None:
         raise UsageError(f"--limit {request.limit} is not 1 or more")
 
 
-def _dataset_name(request: Request, protocol: ModuleType) -> str:
+def default_dataset(request: Request, protocol: ModuleType) -> str:
+    """Return the data set that was asked for, or the one that is taken instead."""
     if request.dataset is not None:
         return request.dataset
     if request.pretrain is None and request.features is None:
         return BUNDLED_DATASET
     return str(protocol.DATASET)
-
-
-def _config_path(request: Request, protocol: str, dataset: str) -> Path:
-    """Return the config that was asked for, or the one that fits the data set."""
-    if request.config is not None:
-        return find_config(request.config)
-    known = config_names()
-    for name in (f"{protocol}_{dataset}", f"{protocol}_folder"):
-        if name in known:
-            return known[name]
-    raise BenchError(
-        f"no config of {protocol} fits {dataset}; pass one of: "
-        f"{', '.join(name for name in known if name.startswith(protocol))}"
-    )

@@ -28,7 +28,8 @@ def options(command: str) -> set[str]:
 
 @pytest.mark.parametrize("command", cli.commands())
 def test_flags_are_among_the_frozen_ones(command: str) -> None:
-    assert options(command) <= FROZEN
+    own = {"linear": {"--sweep"}, "semi": {"--grid"}}
+    assert options(command) <= FROZEN | own.get(command, set())
 
 
 def test_the_evaluation_has_every_flag_that_means_something_by_now() -> None:
@@ -36,6 +37,11 @@ def test_the_evaluation_has_every_flag_that_means_something_by_now() -> None:
     assert options("knn") == FROZEN - later - {"--to", "--feature-list"}
     for command in ("svm", "lowshot"):
         assert options(command) == options("knn") | {"--feature-list"}
+    trained = options("knn") - {"--features"}
+    trained |= {"--resume", "--deterministic", "--launcher"}
+    assert options("finetune") == trained
+    assert options("linear") == trained | {"--sweep"}
+    assert options("semi") == trained | {"--grid"}
 
 
 @pytest.mark.parametrize("command", cli.commands())
@@ -52,8 +58,8 @@ def test_help_of_every_command(
 
 def test_the_commands_are_those_that_work() -> None:
     assert list(cli.commands()) == [
-        "demo", "doctor", "extract", "features", "inspect", "knn", "lowshot", "svm",
-        "table",
+        "demo", "doctor", "extract", "features", "finetune", "inspect", "knn", "linear",
+        "lowshot", "probe", "semi", "svm", "table",
     ]  # fmt: skip
 
 

@@ -69,6 +69,34 @@ def build_imagenet(root: Path) -> None:
         (root / "meta" / f"{split}.txt").write_text("\n".join(texts) + "\n")
 
 
+def write_lists(root: Path, lists: dict[str, str], images: str) -> None:
+    """Write images below ``images`` and a list of each split, by its path."""
+    number = itertools.count()
+    for split, counts in (("train", TRAIN), ("val", VAL)):
+        lines = []
+        for label, count in enumerate(counts):
+            for i in range(count):
+                name = f"{label}/{split}_{i}.jpg"
+                save(root / images / name, next(number))
+                lines.append(f"{name} {label}\n")
+        path = root / lists[split]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines))
+
+
+@builds("places205")
+def build_places205(root: Path) -> None:
+    folder = "trainvalsplit_places205"
+    lists = {s: f"{folder}/{s}_places205.csv" for s in ("train", "val")}
+    write_lists(root, lists, "data/vision/torralba/deeplearning/images256")
+
+
+@builds("inat18")
+def build_inat18(root: Path) -> None:
+    lists = {split: f"meta/{split}.txt" for split in ("train", "val")}
+    write_lists(root, lists, "train_val2018")
+
+
 def cifar(
     folder: Path, batches: dict[str, int], labels: str, meta: str, names: str
 ) -> None:
@@ -178,7 +206,7 @@ def file_of(dataset: ImageDataset, index: int) -> Path:
 def test_every_data_set_is_covered_here() -> None:
     assert set(NAMES) == set(BUILDERS)
     assert {"cifar10", "cifar100", "digit-scenes", "folder", "imagenet"} <= set(NAMES)
-    assert {"multilabel", "voc07"} <= set(NAMES)
+    assert {"multilabel", "voc07", "places205", "inat18"} <= set(NAMES)
 
 
 def test_the_class_says_what_it_is(name: str) -> None:

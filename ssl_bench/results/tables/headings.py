@@ -81,6 +81,9 @@ FEATURES = (1, 2, 3, 4, 5)
 SVM_VARIANTS = {"fair": "FAIR", "vissl": "VISSL", "gap": "GAP"}
 """Other code bases' ways to the same number, by the word in a metric's name."""
 
+PROBES = {"sgd": "SGD", "logistic": "Logistic", "ridge": "Ridge"}
+"""Linear classifiers of the probe, by the word in a metric's name."""
+
 _SVM = (
     Column("Best Layer", "svm", "best_layer", ("voc07_svm",)),
     Column("SVM", "svm", "mAP", ("voc07_svm",)),
@@ -117,6 +120,12 @@ _MULTI_HEAD = tuple(
 )
 _AVG_POOL = Column("AvgPool", "linear", "top1", ("linear_avgpool", "linear"))
 _KNN = tuple(Column(f"k={k}", "knn", f"top1_k{k}", ("knn",)) for k in NEIGHBOURS)
+# Nothing is filed beside these: the rule is our own, and no published table has it.
+_PROBE = tuple(
+    Column(f"{title}{top}", "probe", f"{metric}_{probe}")
+    for probe, title in PROBES.items()
+    for metric, top in (("top1", ""), ("top5", " top-5"))
+)
 
 
 def _semi(benchmark: str) -> tuple[Column, ...]:
@@ -181,6 +190,7 @@ HEADINGS: dict[str, tuple[Heading, ...]] = {
         ),
     ),
     "knn": (Heading("ImageNet k-NN", "imagenet", "ImageNet-1k", _KNN),),
+    "probe": (Heading("ImageNet linear probes", "imagenet", "", _PROBE),),
     "semi": (
         Heading(
             "Semi-supervised, 1 % of the labels",

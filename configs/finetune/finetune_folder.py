@@ -1,0 +1,16 @@
+"""Fine-tuning on class folders, of ResNets and other convolutional backbones.
+
+    ssl-bench finetune --pretrain CKPT --dataset folder --data-root DIR
+
+Cost: 30 passes over the images, forward and backward.
+Expected: no published figure; the data are the user's own.
+Source: lightly-ai/lightly, benchmarks/imagenet/resnet50/finetune_eval.py: 0.05 for
+    every 256 images.
+"""
+
+_base_ = "finetune_imagenet.py"
+
+dataset = "folder"
+train_dataloader = dict(batch_size=8)
+auto_scale_lr = dict(base_batch_size=64)
+optim_wrapper = dict(optimizer=dict(lr=0.0125))

@@ -1,0 +1,18 @@
+"""Linear evaluation on iNaturalist 2018 of any backbone but a ResNet-50.
+
+    ssl-bench linear --dataset inat18 --pretrain CKPT --data-root data/iNaturalist2018
+
+The head sees what the backbone says is its feature (averaged map, class token or mean
+patch) through a batch norm without scale and shift, so that one learning rate serves
+features of any scale.
+
+Cost: 84 forward passes over 438,000 images.
+Expected: no published figure.
+Source: the norm is MAE's (Doersch et al. 2015, before it), the rate lightly's: 0.1 for
+    every 256 images. The epochs are MMSelfSup's on these data.
+"""
+
+_base_ = "linear_imagenet.py"
+
+dataset = "inat18"
+train_cfg = dict(max_epochs=84)

@@ -1,0 +1,1 @@
+"""Training protocols on mmengine's Runner: linear, semi-supervised, fine-tuning."""
