@@ -56,7 +56,6 @@ def plan_training(
             f"{name} cannot train around unreadable images: repair or remove them, "
             "and leave out --on-bad-image"
         )
-    request.extraction.complaints()
     resolve_device(request.extraction.device)
     path, overrides = Path(), dict(request.options)
     model, chosen = backbone, ""

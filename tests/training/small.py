@@ -115,7 +115,8 @@ def steps(out: Path) -> list[dict[str, float]]:
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
     """Return the model's state of the last checkpoint."""
-    paths = sorted((out / "run").glob("epoch_*.pth"), key=lambda p: int(p.stem[6:]))
+    paths = [*(out / "run").glob("epoch_*.pth"), *(out / "run").glob("iter_*.pth")]
+    paths.sort(key=lambda path: int(path.stem.partition("_")[2]))
     # mmengine keeps a history of numbers beside the tensors, in classes of its own.
     found: dict[str, torch.Tensor] = torch.load(paths[-1], weights_only=False)[
         "state_dict"

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ssl_bench import cli
+from ssl_bench.training import apply
 from ssl_bench.training.loop import TopK
 from tests.training import small
 
@@ -256,3 +257,45 @@ def test_hits_are_counted_by_hand() -> None:
     assert metric.classwise_HK[0, 4] == 0
     assert metric.confusion_HKK is not None
     assert metric.confusion_HKK[0, 5, 0] == 1
+
+
+def test_a_long_epoch_is_gone_on_with_in_its_middle(
+    tmp_path: Path, root: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "_LONG_EPOCH", 3)
+    monkeypatch.setattr(apply, "_BETWEEN", 2)
+    hooks = tmp_path / "stopping_hooks.py"
+    hooks.write_text(
+        "from mmengine.hooks import Hook\n"
+        "from mmengine.registry import HOOKS\n"
+        "@HOOKS.register_module(force=True)\n"
+        "class StopAtStep(Hook):\n"
+        "    def before_train_iter(self, runner, batch_idx, data_batch=None):\n"
+        "        if runner.iter == 7:\n"
+        "            raise KeyboardInterrupt\n"
+    )
+    schedule = [{"type": "MultiStepLR", "by_epoch": True, "milestones": [1, 2]}]
+    values: dict[str, Any] = {"epochs": 3, "fraction": 0.9, "param_scheduler": schedule}
+    config = small.write_config(tmp_path / "recipe.py", "semi", **values)
+    calm, cut = tmp_path / "calm", tmp_path / "cut"
+    expected = small.run(capsys, small.words("semi", config, root, calm))
+    assert len(small.steps(calm)) == 3 * 4
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    line = small.words("semi", config, root, cut, "--resume")
+    # The hook is of this run alone, and what it changes is not the recipe.
+    stopping = {
+        "custom_imports": {"imports": ["stopping_hooks"]},
+        "default_hooks": {"stop": {"type": "StopAtStep"}},
+    }
+    small.write_config(tmp_path / "recipe.py", "semi", **values, **stopping)
+    assert cli.main(line) == 130
+    assert sorted(path.name for path in (cut / "run").glob("*.pth"))[-1:] == [
+        "iter_6.pth"
+    ]
+    small.write_config(tmp_path / "recipe.py", "semi", **values)
+    record = small.run(capsys, line)
+    assert small.metrics(record) == small.metrics(expected)
+    assert small.steps(cut) == small.steps(calm)
+    first, second = small.weights(calm), small.weights(cut)
+    assert all(torch.equal(first[name], second[name]) for name in first)
