@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +14,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ssl_bench import suite
 from ssl_bench.data.lowshot import draw_digest
 from ssl_bench.errors import BenchError, ConfigError, DataError, FeatureError
-from ssl_bench.features import Extraction
 from ssl_bench.protocols import lowshot
-from ssl_bench.results.record import Metric, Record
-from tests.data.fake_devkit import write_devkit
+from ssl_bench.results.record import Record
+from tests.protocols import svm_setup
+from tests.protocols.svm_setup import devkit, metric, names, spy_on
 from tests.reference import svm as reference
 from tests.svms.scenes import EXACT, GRIDS, Arrays, scene, write
 
 
-def run(
-    folder: Path, *, rerun: bool = False, seed: int = 0, **settings: object
-) -> Record:
-    options = {f"settings.{name}": value for name, value in settings.items()}
-    return suite.evaluate(
-        protocols="lowshot", features=folder, options=options, rerun=rerun, seed=seed
-    )[0]
-
-
-def metric(record: Record, name: str) -> Metric:
-    found = record.metric(name)
-    assert found is not None, name
-    return found
-
-
-def names(record: Record) -> list[str]:
-    return [metric.name for metric in record.metrics]
-
-
-class Spy:
-    """Solve as ever, and write down which classes; raise before the call that is told.
-
-    Attributes:
-        calls: classes of every call.
-    """
-
-    def __init__(self, solve: Any, stop_before: int | None = None) -> None:
-        self.solve, self.stop_before = solve, stop_before
-        self.calls: list[list[int]] = []
-
-    def __call__(self, machine: Any, classes: Sequence[int], **rest: Any) -> Any:
-        if len(self.calls) == self.stop_before:
-            raise KeyboardInterrupt
-        self.calls.append(list(classes))
-        return self.solve(machine, classes, **rest)
-
-
-def spy_on(monkeypatch: pytest.MonkeyPatch, stop_before: int | None = None) -> Spy:
-    """Watch what the protocol solves from now on."""
-    plain = getattr(lowshot.solve_classes, "solve", lowshot.solve_classes)
-    spy = Spy(plain, stop_before)
-    monkeypatch.setattr(lowshot, "solve_classes", spy)
-    return spy
+def run(folder: Path, **settings: Any) -> Record:
+    return svm_setup.run("lowshot", folder, **settings)
 
 
 def compare(record: Record, k: int, expected: dict[str, Any], suffix: str = "") -> None:
@@ -343,31 +300,12 @@ def test_problems_that_are_not_solved_are_said(tmp_path: Path) -> None:
     )
 
 
-def on_devkit(root: Path, *features: str, **more: Any) -> Record:
-    return suite.evaluate(
-        pretrain="none",
-        arch="resnet18-w4",
-        protocols="lowshot",
-        dataset="voc07",
-        data_root=root,
-        extraction=Extraction(batch_size=16, workers=0),
-        options={
-            "settings.features": list(features),
-            "settings.costs": [0.1, 1.0],
-            "settings.shots": [1, 2],
-            **more,
-        },
-    )[0]
+def on_devkit(root: Path, *features: str) -> Record:
+    return svm_setup.run_on_devkit("lowshot", root, features, shots=[1, 2])
 
 
 def test_voc07_with_several_features(tmp_path: Path) -> None:
-    kinds = ["1 -1 -1", "-1 1 -1", "-1 -1 1", "1 0 -1", "-1 -1 -1", "0 1 1"]
-    write_devkit(
-        tmp_path,
-        {f"{2 * i + 1:06d}": kinds[i % 6] for i in range(24)},
-        {f"{2 * i + 2:06d}": kinds[i % 6] for i in range(12)},
-    )
-    root = tmp_path / "VOCdevkit"
+    root = devkit(tmp_path)
     single = {name: on_devkit(root, name) for name in ("feat4", "feat5")}
     both = on_devkit(root, "feat4", "feat5")
     means = {
@@ -401,17 +339,17 @@ def test_finished_classes_are_not_solved_again(
     monkeypatch.setenv("SSL_BENCH_CACHE", str(tmp_path / "calm"))
     calm = run(folder, **SMALL)
     monkeypatch.setenv("SSL_BENCH_CACHE", str(tmp_path / "cut"))
-    first = spy_on(monkeypatch, stop_before=1)
+    first = spy_on(monkeypatch, lowshot, stop_before=1)
     with pytest.raises(KeyboardInterrupt):
         run(folder, **SMALL)
-    second = spy_on(monkeypatch)
+    second = spy_on(monkeypatch, lowshot)
     record = run(folder, **SMALL)
     assert first.calls == [[0]]
     assert second.calls == [[1], [2], [3]]
     assert record.metrics == calm.metrics
     assert record.details == calm.details
     assert record.key == calm.key
-    third = spy_on(monkeypatch)
+    third = spy_on(monkeypatch, lowshot)
     assert run(folder, **SMALL).metrics == calm.metrics
     assert third.calls == []
     assert run(folder, rerun=True, **SMALL).metrics == calm.metrics
@@ -423,7 +361,7 @@ def test_changed_input_never_meets_old_cells(
 ) -> None:
     arrays = scene(53)
     folder = write(tmp_path / "f", arrays)
-    spy = spy_on(monkeypatch)
+    spy = spy_on(monkeypatch, lowshot)
     keys = {run(folder, **SMALL).key}
     arrays.train_ND[3, 3] += 1e-3
     keys.add(run(write(folder, arrays), **SMALL).key)
@@ -441,7 +379,7 @@ def test_files_that_changed_never_meet_old_cells(
     arrays = scene(54)
     folder = write(tmp_path / "f", arrays)
     samples = write_samples(tmp_path / "samples", arrays, [2, 4], 3)
-    spy = spy_on(monkeypatch)
+    spy = spy_on(monkeypatch, lowshot)
     before = run(folder, sample_files=str(samples), **FILES)
     path = samples / "train_targets_sample2_k4.npy"
     np.save(path, reference.draw(arrays.train_NC, 77, 1, 4).astype(np.int32))
@@ -451,43 +389,21 @@ def test_files_that_changed_never_meet_old_cells(
     assert before.key != after.key
 
 
-WORKER = """
-import json, sys, time
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from ssl_bench import suite
-from ssl_bench.cells import Cells
-
-put = Cells.put
-log = Path(sys.argv[2])
-
-def slow(self, name, cell):
-    time.sleep(float(sys.argv[3]))
-    put(self, name, cell)
-    with log.open("a") as file:
-        file.write(name + "\\n")
-
-Cells.put = slow
-log.touch()
-record = suite.evaluate(protocols="lowshot", features=Path(sys.argv[1]), options={
-    "settings.costs": [0.01, 1.0], "settings.shots": [1, 2], "settings.samples": 2,
-    "settings.together": 2})[0].to_json()
-print(json.dumps([record["metrics"], record["details"]]))
-"""
-
-
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "f", scene(55, classes=10))
 
-    def start(log: Path, pause: float) -> subprocess.Popen[str]:
-        words = [sys.executable, "-c", WORKER, str(folder), str(log), str(pause)]
-        return subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+    start = partial(
+        svm_setup.start,
+        "lowshot",
+        folder,
+        costs=[0.01, 1.0],
+        shots=[1, 2],
+        samples=2,
+        together=2,
+    )
 
     monkeypatch.setenv("SSL_BENCH_CACHE", str(tmp_path / "calm"))
     calm = start(tmp_path / "calm.log", 0.0).communicate(timeout=120)[0]
@@ -498,11 +414,7 @@ def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(
     for _ in range(2):
         log.unlink(missing_ok=True)
         process = start(log, 0.2)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            if log.exists() and log.stat().st_size:
-                break
-            time.sleep(0.01)
+        svm_setup.wait_for_a_cell(process, log)
         time.sleep(rng.uniform(0.0, 0.3))
         process.kill()
         process.communicate()

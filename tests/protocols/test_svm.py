@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,60 +15,20 @@ import pytest
 from ssl_bench import suite
 from ssl_bench.data import scenes
 from ssl_bench.errors import BenchError, ConfigError, FeatureError
-from ssl_bench.features import Extraction
 from ssl_bench.protocols import svm
-from ssl_bench.results.record import Metric, Record
-from tests.data.fake_devkit import write_devkit
+from ssl_bench.results.record import Record
+from tests.protocols import svm_setup
+from tests.protocols.svm_setup import devkit, metric, names, spy_on
 from tests.reference import svm as reference
 from tests.svms.scenes import EXACT, GRIDS, scene, write
 
-QUICK = Extraction(batch_size=16, workers=0)
-RANDOM: dict[str, Any] = {"pretrain": "none", "arch": "resnet18-w4"}
+
+def run(folder: Path, **settings: Any) -> Record:
+    return svm_setup.run("svm", folder, **settings)
 
 
-def run(
-    folder: Path, *, rerun: bool = False, seed: int = 0, **settings: object
-) -> Record:
-    options = {f"settings.{name}": value for name, value in settings.items()}
-    return suite.evaluate(
-        protocols="svm", features=folder, options=options, rerun=rerun, seed=seed
-    )[0]
-
-
-def metric(record: Record, name: str) -> Metric:
-    found = record.metric(name)
-    assert found is not None, name
-    return found
-
-
-def names(record: Record) -> list[str]:
-    return [metric.name for metric in record.metrics]
-
-
-class Spy:
-    """Solve as ever, and write down which classes; raise before the call that is told.
-
-    Attributes:
-        calls: classes of every call.
-    """
-
-    def __init__(self, solve: Any, stop_before: int | None = None) -> None:
-        self.solve, self.stop_before = solve, stop_before
-        self.calls: list[list[int]] = []
-
-    def __call__(self, machine: Any, classes: Sequence[int], **rest: Any) -> Any:
-        if len(self.calls) == self.stop_before:
-            raise KeyboardInterrupt
-        self.calls.append(list(classes))
-        return self.solve(machine, classes, **rest)
-
-
-def spy_on(monkeypatch: pytest.MonkeyPatch, stop_before: int | None = None) -> Spy:
-    """Watch what the protocol solves from now on."""
-    plain = getattr(svm.solve_classes, "solve", svm.solve_classes)
-    spy = Spy(plain, stop_before)
-    monkeypatch.setattr(svm, "solve_classes", spy)
-    return spy
+def on_devkit(root: Path, *features: str, **settings: object) -> Record:
+    return svm_setup.run_on_devkit("svm", root, features, **settings)
 
 
 @pytest.mark.parametrize("variant", ["mmselfsup", "fair", "vissl"])
@@ -134,29 +92,6 @@ def test_one_label_an_image_is_class_against_all_others(tmp_path: Path) -> None:
     assert len(record.details["given"]["classes"]) == 4
 
 
-def devkit(root: Path) -> Path:
-    """Write 24 images to train on and 12 to test, of cow, bus and sheep."""
-    kinds = ["1 -1 -1", "-1 1 -1", "-1 -1 1", "1 0 -1", "-1 -1 -1", "0 1 1"]
-    write_devkit(
-        root,
-        {f"{2 * i + 1:06d}": kinds[i % 6] for i in range(24)},
-        {f"{2 * i + 2:06d}": kinds[i % 6] for i in range(12)},
-    )
-    return root / "VOCdevkit"
-
-
-def on_devkit(root: Path, *features: str, **more: Any) -> Record:
-    options = {"settings.features": list(features), "settings.costs": [0.1, 1.0]}
-    return suite.evaluate(
-        protocols="svm",
-        dataset="voc07",
-        data_root=root,
-        extraction=QUICK,
-        options={**options, **more},
-        **RANDOM,
-    )[0]
-
-
 def test_voc07_with_several_features(tmp_path: Path) -> None:
     root = devkit(tmp_path)
     single = {name: on_devkit(root, name) for name in ("feat4", "feat5")}
@@ -192,7 +127,7 @@ def test_voc07_with_several_features(tmp_path: Path) -> None:
 def test_a_tap_by_its_name_has_no_layer(tmp_path: Path) -> None:
     root = devkit(tmp_path)
     assert names(on_devkit(root, "final")) == ["mAP"]
-    gap = on_devkit(root, "feat5", **{"settings.variant": "gap"})
+    gap = on_devkit(root, "feat5", variant="gap")
     assert names(gap) == ["mAP_gap"]
     assert list(gap.details) == ["gap"]
     assert gap.deviations == ("costs=0.1,1.0",)
@@ -212,9 +147,9 @@ def test_the_bundled_scenes(tmp_path: Path) -> None:
         protocols="svm",
         dataset="digit-scenes",
         data_root=tmp_path,
-        extraction=QUICK,
+        extraction=svm_setup.QUICK,
         options={"settings.costs": [0.1, 1.0]},
-        **RANDOM,
+        **svm_setup.RANDOM,
     )[0]
     assert names(record) == ["mAP"]
     assert len(record.details["final"]["classes"]) == 10
@@ -300,20 +235,20 @@ def test_finished_classes_are_not_solved_again(
     monkeypatch.setenv("SSL_BENCH_CACHE", str(tmp_path / "calm"))
     calm = run(folder, **SMALL)
     monkeypatch.setenv("SSL_BENCH_CACHE", str(tmp_path / "cut"))
-    first = spy_on(monkeypatch, stop_before=1)
+    first = spy_on(monkeypatch, svm, stop_before=1)
     with pytest.raises(KeyboardInterrupt):
         run(folder, **SMALL)
-    second = spy_on(monkeypatch, stop_before=2)
+    second = spy_on(monkeypatch, svm, stop_before=2)
     with pytest.raises(KeyboardInterrupt):
         run(folder, **SMALL)
-    third = spy_on(monkeypatch)
+    third = spy_on(monkeypatch, svm)
     record = run(folder, **SMALL)
     assert first.calls + second.calls + third.calls == [[0], [1], [2], [3]]
     assert record.metrics == calm.metrics
     assert record.details == calm.details
     assert record.warnings == calm.warnings
     assert record.key == calm.key
-    last = spy_on(monkeypatch)
+    last = spy_on(monkeypatch, svm)
     assert run(folder, **SMALL).metrics == calm.metrics
     assert last.calls == []
 
@@ -329,7 +264,7 @@ def test_a_group_that_was_kept_in_part_is_solved_as_a_whole(
     run(folder, **settings)
     (lost,) = (tmp_path / "cut").rglob("class-1.json")
     lost.write_bytes(lost.read_bytes()[:20])
-    spy = spy_on(monkeypatch)
+    spy = spy_on(monkeypatch, svm)
     record = run(folder, **settings)
     assert spy.calls == [[0, 1, 2]]
     assert record.metrics == calm.metrics
@@ -341,7 +276,7 @@ def test_changed_input_never_meets_old_cells(
 ) -> None:
     arrays = scene(32)
     folder = write(tmp_path / "f", arrays)
-    spy = spy_on(monkeypatch)
+    spy = spy_on(monkeypatch, svm)
     keys = {run(folder, **SMALL).key}
     assert len(spy.calls) == 3
     arrays.train_ND[3, 3] += 1e-3
@@ -366,36 +301,13 @@ def test_changed_input_never_meets_old_cells(
 def test_rerun_solves_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(tmp_path / "f", scene(33))
     first = run(folder, **SMALL)
-    spy = spy_on(monkeypatch)
+    spy = spy_on(monkeypatch, svm)
     again = run(folder, rerun=True, **SMALL)
     assert spy.calls == [[0], [1], [2]]
     assert again.metrics == first.metrics
     assert again.details == first.details
 
 
-WORKER = """
-import json, sys, time
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from ssl_bench import suite
-from ssl_bench.cells import Cells
-
-put = Cells.put
-log = Path(sys.argv[2])
-
-def slow(self, name, cell):
-    time.sleep(float(sys.argv[3]))
-    put(self, name, cell)
-    with log.open("a") as file:
-        file.write(name + "\\n")
-
-Cells.put = slow
-log.touch()
-record = suite.evaluate(protocols="svm", features=Path(sys.argv[1]), options={
-    "settings.costs": [0.01, 1.0], "settings.together": 2})[0].to_json()
-print(json.dumps([record["metrics"], record["details"]]))
-"""
 KILLS = 4
 
 
@@ -405,11 +317,7 @@ def test_killed_runs_end_with_the_numbers_of_an_undisturbed_one(
 ) -> None:
     folder = write(tmp_path / "f", scene(34, classes=20))
 
-    def start(log: Path, pause: float) -> subprocess.Popen[str]:
-        words = [sys.executable, "-c", WORKER, str(folder), str(log), str(pause)]
-        return subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+    start = partial(svm_setup.start, "svm", folder, costs=[0.01, 1.0], together=2)
 
     def finished() -> set[str]:
         return {path.name for path in (tmp_path / "cut").rglob("class-*.json")}
@@ -424,11 +332,7 @@ def test_killed_runs_end_with_the_numbers_of_an_undisturbed_one(
     for _ in range(KILLS):
         log.unlink(missing_ok=True)
         process = start(log, 0.2)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            if log.exists() and log.stat().st_size:
-                break
-            time.sleep(0.01)
+        svm_setup.wait_for_a_cell(process, log)
         time.sleep(rng.uniform(0.0, 0.3))
         before = finished()
         process.kill()
