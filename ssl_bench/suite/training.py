@@ -81,13 +81,19 @@ def plan_training(
             dataset_name,
             model.arch,
             fraction=part,
-            images=images if name != "semi" else None,
+            images=images,
         )
         path = config_names()[chosen]
         config = read_config(path, overrides)
         wrong = _complaints(config, chosen, name, request)
         if wrong:
             raise ConfigError(wrong)
+    spec = (
+        transforms.default_spec(splits["test"].transform_name, model.input.size)
+        if config.get("transform") is None
+        else transforms.resolve(_plain_transform(config.transform))
+    )
+    _match_sizes(config, spec)
     recipe = Recipe(
         name=chosen,
         config=config,
@@ -103,11 +109,6 @@ def plan_training(
             role: split.subset(request.limit, request.seed)
             for role, split in splits.items()
         }
-    spec = (
-        transforms.default_spec(splits["test"].transform_name, model.input.size)
-        if config.get("transform") is None
-        else transforms.resolve(_plain_transform(config.transform))
-    )
     return Plan(
         protocol=protocol,
         config=config,
@@ -176,6 +177,31 @@ def _plain_transform(transform: Any) -> Any:
     if isinstance(transform, str):
         return transform
     return [dict(item) for item in transform]
+
+
+def _match_sizes(config: Any, spec: transforms.Spec) -> None:
+    """Let training images end in the size of test images, where those have one.
+
+    A recipe's crop is that of the network it was published for; a network of another
+    size would train on images that it is not tested on, or cannot take.
+    """
+    operations = _plain_transform(config.train_dataloader.dataset.transform)
+    size, own = transforms.output_size(spec), transforms.output_size(operations)
+    if size is None or own is None or size == own:
+        return
+    resize = {
+        "type": "Resize",
+        "size": list(size),
+        "interpolation": "bilinear",
+        "antialias": True,
+    }
+    last = next(
+        (i for i, o in enumerate(operations) if o["type"] == "RandomErasing"),
+        len(operations),
+    )
+    operations.insert(last, resize)
+    config.train_dataloader.dataset.transform = operations
+    note(f"training images are brought to {size[0]} x {size[1]}, as test images are")
 
 
 def _sweep(request: Request, config: Any) -> dict[str, tuple[float, ...]]:

@@ -94,7 +94,8 @@ def fitting_config(
         dataset: name of the data set.
         arch: of the backbone.
         fraction: of labels; None takes the largest that there is.
-        images: training images, where they are known.
+        images: training images, where they are known; a recipe for a fraction of them
+            needs a batch that the fraction fills.
 
     Raises:
         ConfigError: where there is none, with those that there are.
@@ -110,7 +111,7 @@ def fitting_config(
     of_part = [offer for offer in fitting if offer.fraction == wanted]
     if not of_part:
         raise ConfigError([_no_fraction(protocol, dataset, wanted, fitting)])
-    filled = [o for o in of_part if images is None or o.batch <= images]
+    filled = [o for o in of_part if images is None or o.batch <= images * o.fraction]
     if not filled:
         return min(of_part, key=lambda offer: offer.batch).name
     return max(filled, key=lambda offer: (offer.fit(arch), offer.batch)).name

@@ -299,3 +299,21 @@ def test_a_long_epoch_is_gone_on_with_in_its_middle(
     assert small.steps(cut) == small.steps(calm)
     first, second = small.weights(calm), small.weights(cut)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_network_of_another_size_trains_at_its_own(
+    tmp_path: Path, root: Path, capsys: Capsys
+) -> None:
+    config = small.write_config(
+        tmp_path / "recipe.py",
+        "linear",
+        transform=[
+            {"type": "Resize", "size": 48},
+            {"type": "CenterCrop", "size": 48},
+        ],
+    )
+    arch = "vit_w64_d2_patch16_48"
+    line = small.words("linear", config, root, tmp_path, "--arch", arch)
+    record = small.run(capsys, line)
+    last = record["identity"]["settings"]["transform"][-1]
+    assert (last["type"], last["size"]) == ("Resize", [48, 48])
