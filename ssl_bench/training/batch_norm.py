@@ -165,8 +165,9 @@ def _replaced(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module
             setattr(new, name, buffer)
         new.training = module.training
     known[module] = new
-    for name, child in module.named_children():
-        new.add_module(name, _replaced(child, known))
+    for name, child in list(module._modules.items()):
+        if child is not None:
+            new.add_module(name, _replaced(child, known))
     return new
 
 
