@@ -147,7 +147,7 @@ def test_a_flat_val_folder_has_no_labels(folders: Path, capsys: Output) -> None:
 def test_every_deviation_is_listed(folders: Path, capsys: Output) -> None:
     assert prepare.prepare_imagenet([str(folders)]) == 0
     capsys.readouterr()
-    (folders / "meta" / "val.txt").write_text("n01/val_n01.JPEG 0\nn03/gone.JPEG 4\n")
+    (folders / "meta" / "val.txt").write_text("n01/val_n01.JPEG 0\nn03/gone.JPEG 3\n")
     os.remove(folders / "train" / "n02" / "n02_1.JPEG")  # noqa: PTH107
 
     assert prepare.prepare_imagenet([str(folders)]) == 1
@@ -161,7 +161,7 @@ def test_every_deviation_is_listed(folders: Path, capsys: Output) -> None:
     }
     assert "train image files: train/n02/n02_1.JPEG missing" in text
     assert "val image files: val/n03/gone.JPEG missing" in text
-    assert "labels 1, 2 have no image; labels 4 are beyond them" in text
+    assert "labels 1, 2 have no image; labels 3 are beyond them" in text
     assert text.index("ILSVRC2012_img_train.tar") < text.index("ILSVRC2012_img_val.tar")
 
 
@@ -248,7 +248,7 @@ def test_drawn_lists_say_that_they_are_not_official(
     for name, counts in (("1percent", [2, 1]), ("10percent", [15, 5])):
         path = listed / "meta" / f"train_{name}.txt"
         assert f"{path}: {sum(counts)} images" in printed.out
-        assert f"{path} is not the official list, but drawn" in printed.err
+        assert f"{path} is not the official list, as {path.parent}/" in printed.err
         part = ImageNet(listed, "train", list_file=f"meta/{path.name}")
         assert np.bincount(part.targets).tolist() == counts
         assert all(line.count(" ") == 1 for line in path.read_text().splitlines())
@@ -325,8 +325,19 @@ def test_an_official_list_of_another_length(
     assert prepare.prepare_imagenet_subsets(arguments) == 0
 
     text = capsys.readouterr().err
-    assert "1percent.txt names 1 images, and SimCLR's 2; numbers may not be" in text
+    assert "1percent.txt names 1 images, and SimCLR's 2; numbers on it are" in text
     assert not (listed / "meta" / "train_10percent.txt").exists()
+    path = listed / "meta" / "train_1percent.txt"
+    assert not subset_lists.is_official(path)
+    origin = path.with_name("train_1percent.origin.txt").read_text()
+    assert "not the official images: SimCLR's list has 2" in origin
+    assert "Made of 1percent.txt (1 images" in origin
+    # It is said again, as long as it is there.
+    assert prepare.prepare_imagenet_subsets(arguments) == 0
+    assert "train_1percent.txt is not the official list" in capsys.readouterr().err
+    (official / "1percent.txt").write_text("n02_7.JPEG\nn01_3.JPEG\n")
+    assert prepare.prepare_imagenet_subsets([*arguments, "--replace"]) == 0
+    assert subset_lists.is_official(path)
 
 
 def test_an_official_list_that_does_not_fit(

@@ -140,18 +140,20 @@ def prepare_imagenet_subsets(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_lists(made: Sequence[Made]) -> int:
+    from ssl_bench.data.subset_lists import origin_path
+
     for item in made:
         if item.images:
             print(f"{item.path}: {item.images:,} images")
         else:
             _say(f"{item.path} is there and is left as it is; --replace writes it anew")
         if item.odd:
-            _say(f"warning: {item.odd}; numbers may not be comparable")
+            _say(f"warning: {item.odd}; numbers on it are not comparable")
         elif not item.official:
             _say(
-                f"{item.path} is not the official list, but drawn: numbers on it are "
-                "not comparable to published ones; --official DIR --replace makes it "
-                "of SimCLR's"
+                f"{item.path} is not the official list, as {origin_path(item.path)} "
+                "says: numbers on it are not comparable to published ones; --official "
+                "DIR --replace makes it of SimCLR's"
             )
     return 0
 

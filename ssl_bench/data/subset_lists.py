@@ -105,14 +105,14 @@ def prepare(
 
 
 def is_official(path: Path) -> bool:
-    """Return whether nothing says that a list was drawn here."""
+    """Return whether nothing says that a list is not SimCLR's."""
     try:
-        return not origin_path(path).read_text("utf-8").startswith(_DRAWN)
+        return not origin_path(path).read_text("utf-8").startswith(_UNOFFICIAL)
     except (OSError, UnicodeDecodeError):
         return True
 
 
-_DRAWN = "These are not the official images"
+_UNOFFICIAL = "These are not the official images"
 
 
 def _file(official: Path, part: Part) -> Path:
@@ -122,11 +122,11 @@ def _file(official: Path, part: Part) -> Path:
 def _draw(train: ImageDataset, part: Part, path: Path, seed: int) -> Made:
     indices = subsets.draw_fraction(train.targets, part.fraction, seed)
     origin = (
-        f"{_DRAWN}: {len(indices)} were drawn class by class from seed {seed}, "
+        f"{_UNOFFICIAL}: {len(indices)} were drawn class by class from seed {seed}, "
         f"{part.fraction:.0%} of the {len(train)} of {train.split}. Numbers on them "
         f"are not comparable to published ones, which use {SOURCE}{part.name}.txt\n"
     )
-    # The origin first: a drawn list never stands there without it.
+    # The origin first: such a list never stands there without it.
     atomic_write_text(origin_path(path), origin)
     atomic_write_text(path, subsets.list_text(train, indices))
     return Made(path, len(indices), official=False)
@@ -134,11 +134,17 @@ def _draw(train: ImageDataset, part: Part, path: Path, seed: int) -> Made:
 
 def _convert(train: ImageDataset, part: Part, path: Path, source: Path) -> Made:
     indices = subsets.read_subset(train, source)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    origin = f"Made of {source.name} ({len(indices)} images, sha256 {digest}).\n"
     odd = ""
     if len(indices) != part.images:
         odd = f"{source} names {len(indices)} images, and SimCLR's {part.images}"
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        origin = (
+            f"{_UNOFFICIAL}: SimCLR's list has {part.images}. Numbers on them are not "
+            f"comparable to published ones.\n{origin}"
+        )
+        # The origin first: such a list never stands there without it.
+        atomic_write_text(origin_path(path), origin)
     atomic_write_text(path, subsets.list_text(train, indices))
-    origin = f"Made of {source.name} ({len(indices)} images, sha256 {digest}).\n"
     atomic_write_text(origin_path(path), origin)
     return Made(path, len(indices), official=not odd, odd=odd)

@@ -238,7 +238,8 @@ def _part(train: ImageDataset, config: Any, seed: int) -> ImageDataset:
                 "draws lists of its own"
             )
         if not subset_lists.is_official(path):
-            note(f"{path.name} was drawn here; it is not the published list")
+            origin = subset_lists.origin_path(path)
+            note(f"{path.name} is not the published list: see {origin}")
         return train.select(subsets.read_subset(train, path))
     chosen = train.select(subsets.draw_fraction(train.targets, fraction, seed))
     note(f"{len(chosen)} of {len(train)} training images, drawn from seed {seed}")

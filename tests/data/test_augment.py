@@ -280,6 +280,15 @@ def test_blocks_are_distributed_as_timms() -> None:
     assert np.abs(difference).max() < 5 * 0.018
 
 
+def test_a_block_can_lie_at_every_edge() -> None:
+    # A square of 0.81 of the pixels of 10 x 10 has sides of 9: four places are left.
+    operation = RandomErasing(probability=1, area=(0.81, 0.81), aspect=1)
+
+    places = {erased(operation(grey(1, 10)), 1) for _ in range(200)}
+
+    assert places == {(top, left, 9, 9) for top in (0, 1) for left in (0, 1)}
+
+
 def test_a_picture_too_small_to_erase_stays() -> None:
     operation = RandomErasing(probability=1, area=(0.02, 0.33))
 
@@ -289,7 +298,7 @@ def test_a_picture_too_small_to_erase_stays() -> None:
 
 
 # --------------------------------------------------------------------------- pipelines
-TRAIN = [
+TRAIN: list[dict[str, Any]] = [
     {"type": "RandomResizedCrop", "size": 32, "interpolation": "bicubic"},
     {"type": "RandomHorizontalFlip"},
     {"type": "ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
@@ -300,7 +309,8 @@ TRAIN = [
 
 
 def test_a_pipeline_of_all_of_them() -> None:
-    before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1]
+    before = torch.random.get_rng_state(), random.getstate()
+    numbers: Any = np.random.get_state()
 
     pipeline = transforms.build(TRAIN)
     kinds = transforms.random_operations(TRAIN)
@@ -309,13 +319,15 @@ def test_a_pipeline_of_all_of_them() -> None:
     assert transforms.output_size(TRAIN) == (32, 32)
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert random.getstate() == before[1]
-    assert np.array_equal(np.random.get_state()[1], before[2])
+    after: Any = np.random.get_state()
+    assert np.array_equal(after[1], numbers[1])
+    assert after[2:] == numbers[2:]
     found = pipeline(noise())
     assert (found.dtype, tuple(found.shape)) == (torch.uint8, (3, 32, 32))
 
 
 def test_padding_and_cropping_of_small_images() -> None:
-    spec = [
+    spec: list[dict[str, Any]] = [
         {"type": "RandomCrop", "size": 32, "padding": 4},
         {"type": "RandomHorizontalFlip"},
     ]

@@ -22,7 +22,7 @@ VAL = {20: ("Plantae/7477/d.jpg", 0), 11: ("Aves/2761/e.jpg", 2)}
 BY_SPLIT = {"train": TRAIN, "val": VAL}
 
 
-def annotations(images: dict[int, tuple[str, int]]) -> dict[str, Any]:
+def official(images: dict[int, tuple[str, int]]) -> dict[str, Any]:
     """The official form; annotations have ids and an order of their own."""
     return {
         "info": {"year": 2018},
@@ -51,7 +51,7 @@ def root(tmp_path: Path) -> Path:
             path = root / "train_val2018" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (4, 4)).save(path)
-        rewrite(root, annotations(images), split)
+        rewrite(root, official(images), split)
     return root
 
 
@@ -104,14 +104,14 @@ def test_as_many_as_there_are_take_no_time(tmp_path: Path) -> None:
     order = np.random.RandomState(0).permutation(count).tolist()
     images = {i: (f"a/{i % 8142}/{i}.jpg", i % 8142) for i in order}
 
-    samples, targets = read_annotations(rewrite(tmp_path, annotations(images)))
+    samples, targets = read_annotations(rewrite(tmp_path, official(images)))
 
     assert targets.tolist() == [i % 8142 for i in order]
     assert samples[17] == f"train_val2018/a/{order[17] % 8142}/{order[17]}.jpg"
 
 
 def changed(**entries: Any) -> dict[str, Any]:
-    return {**annotations(TRAIN), **entries}
+    return {**official(TRAIN), **entries}
 
 
 IMAGE = {"id": 3, "file_name": "Aves/1/a.jpg"}
@@ -175,7 +175,7 @@ def test_neither_lists_nor_annotations(root: Path) -> None:
     ):
         INat18(root, "val")
     (root / "train2018.json").unlink()
-    rewrite(root, annotations(VAL), "val")
+    rewrite(root, official(VAL), "val")
     assert INat18(root, "val").classes == ("Plantae/7477", "1", "Aves/2761")
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from ssl_bench.training.images import (
 )
 
 # One operation of each kind: torchvision draws from torch, timm from random and numpy.
-RANDOM = [
+RANDOM: list[dict[str, Any]] = [
     {"type": "RandomResizedCrop", "size": 24},
     {"type": "RandomHorizontalFlip"},
     {"type": "ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
@@ -38,7 +39,7 @@ RANDOM = [
     {"type": "RandAugment", "config": "rand-m9-mstd0.5-inc1"},
     {"type": "RandomErasing", "probability": 0.5, "area": [0.02, 0.33]},
 ]
-CROP = [{"type": "CenterCrop", "size": 24}]
+CROP: list[dict[str, Any]] = [{"type": "CenterCrop", "size": 24}]
 COUNT = 10
 
 
@@ -63,7 +64,7 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 
 def states() -> tuple[Any, ...]:
-    numbers = np.random.get_state()
+    numbers: Any = np.random.get_state()
     return (
         torch.random.get_rng_state().tolist(),
         numbers[1].tolist(),
@@ -138,8 +139,8 @@ def test_images_to_evaluate_on(photos: Folder) -> None:
 
 
 def test_a_wrong_operation_is_said_at_once(photos: Folder) -> None:
-    for kind in (EvalImages, lambda *a: TrainImages(*a, seed=0)):
-        make: Callable[..., Any] = kind
+    kinds: list[Callable[..., Any]] = [EvalImages, partial(TrainImages, seed=0)]
+    for make in kinds:
         with pytest.raises(ConfigError, match=r"'RandomFlip'"):
             make(photos, [{"type": "RandomFlip"}])
 
