@@ -27,6 +27,7 @@ VOC07 = "voc07"
 
 _LAST = re.compile(r"last(\d+)")
 _NORMS = ("batch", "layer")
+_NORM_KEYS = ("momentum", "eps", "affine")
 _INITS = ("normal", "trunc_normal")
 _POOLINGS = (OWN, VOC07, *pooling.KINDS)
 
@@ -91,12 +92,26 @@ def read_head(name: str, values: Any) -> tuple[HeadSpec | None, list[str]]:
         return None, found
     read: dict[str, Any] = dict(values)
     for key in ("taps", "pooling"):
-        words = [read[key]] if isinstance(read[key], str) else list(read[key])
+        words = [read[key]] if isinstance(read[key], str) else read[key]
+        if not isinstance(words, list | tuple) or not all(
+            isinstance(word, str) for word in words
+        ):
+            found.append(f"{where}.{key}={words!r} is not a name or a list of names")
+            words = ("",)
         read[key] = tuple(words)
+    std = read["init_std"]
+    if not isinstance(std, int | float) or isinstance(std, bool) or std < 0:
+        found.append(f"{where}.init_std={std!r} is not a number of 0 or more")
     norm = read.get("norm")
     if isinstance(norm, Mapping):
+        known = ("type", *_NORM_KEYS)
+        found += [
+            f"{where}.norm: {unknown('key of a norm', key, known)}"
+            for key in norm
+            if key not in known
+        ]
         read |= {"norm": norm.get("type", "batch")}
-        read |= {key: norm[key] for key in ("momentum", "eps", "affine") if key in norm}
+        read |= {key: norm[key] for key in _NORM_KEYS if key in norm}
     head = HeadSpec(**read)
     if head.norm is not None and head.norm not in _NORMS:
         found.append(f"{where}: {unknown('norm', head.norm, _NORMS)}")

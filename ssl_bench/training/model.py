@@ -144,6 +144,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         losses = {}
         for name, head in self.heads.items():
             if name in self.dead:
+                _clear(head)  # the optimiser's momentum moves it still
                 losses[f"loss_{name}"] = _nothing(head)
                 continue
             logits_BK = head(vectors)
@@ -172,14 +173,14 @@ class Classifier(BaseModel):  # type: ignore[misc]
         ]
         for key in bad:
             name = key.removeprefix("loss_")
+            if name in self.dead:
+                continue
             if not self.alone:
                 raise DivergedError(f"the loss of {name} is not finite")
             self.dead[name] = self.step
             self.dead_at_H[list(self.heads).index(name)] = self.step
             head = self.heads[name]
-            with torch.no_grad():
-                for parameter in head.parameters():
-                    parameter.zero_()
+            _clear(head)
             losses[key] = _nothing(head)
         total = torch.stack(list(losses.values())).sum()
         log = dict(zip(losses, shown.unbind(), strict=True))
@@ -206,6 +207,12 @@ class Classifier(BaseModel):  # type: ignore[misc]
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.mean.device.type, self.dtype)
+
+
+def _clear(head: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
 
 
 def _nothing(head: nn.Module) -> Tensor:

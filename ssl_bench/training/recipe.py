@@ -128,12 +128,16 @@ class Recipe:
 
 def keyed_options(options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the overrides that move the number, as they were typed."""
+    still = ["train_dataloader.num_workers", "model.chunk"]
+    if not options.get("auto_scale_lr.enable"):
+        # A process takes its share of the recipe's batch, whatever these say.
+        still += ["auto_scale_lr.enable", "train_dataloader.batch_size"]
     return tuple(
         f"{key}={_short(value)}"
         for key, value in options.items()
         if key.split(".")[0] not in _UNKEYED
-        and key not in ("train_dataloader.num_workers", "model.chunk")
-        and not key.startswith(("train_cfg.val_", "auto_scale_lr.enable"))
+        and key not in still
+        and not key.startswith("train_cfg.val_")
     )
 
 
@@ -209,6 +213,9 @@ def _number_complaints(config: Any) -> list[str]:
         value = config[where].get(key)
         if not isinstance(value, kind) or isinstance(value, bool) or value < 1:
             found.append(f"{where}.{key}={value!r} is not a whole number of 1 or more")
+    fraction = config.get("fraction")
+    if fraction is not None and not (isinstance(fraction, float) and 0 < fraction < 1):
+        found.append(f"fraction={fraction!r} is not a number between 0 and 1")
     optimizer = config.optim_wrapper.get("optimizer", {})
     for key, least in (("lr", True), ("weight_decay", False)):
         value = optimizer.get(key, 0.0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_bench.errors import BenchError
 from ssl_bench.files import atomic_write_text
 from ssl_bench.results.record import Metric
 from ssl_bench.training.run import Trained
@@ -48,9 +49,18 @@ def report(trained: Trained, *, split: str, count: int, swept: bool) -> Report:
         count: its images.
         swept: whether several heads tried several settings: the best one is then
             reported first, as chosen on ``split``.
+
+    Raises:
+        BenchError: where every head diverged.
     """
     last = trained.history[trained.last]
     alive = [name for name in trained.heads if name not in trained.dead]
+    if not alive:
+        raise BenchError(
+            f"all {len(trained.heads)} heads diverged, the last one at step "
+            f"{max(trained.dead.values())}; there is no result: sweep lower learning "
+            "rates, as in --sweep lr=0.001,0.01,0.1"
+        )
     top = 5 if trained.classwise_HK.shape[1] >= 5 else 1
     metrics: list[Metric] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,17 @@ import torch
 
 from ssl_bench import suite
 from ssl_bench.config import keyed_settings
+from ssl_bench.features import Extraction
 from ssl_bench.protocols import protocols, trains
 from ssl_bench.results.record import Record
+from tests.training import small
 
 PROTOCOLS = protocols()
 FROZEN = {name: module for name, module in PROTOCOLS.items() if not trains(module)}
-"""Those that work on features; tests/training has the contract of the others."""
+"""Those that work on features."""
+
+TRAINED = [name for name, module in PROTOCOLS.items() if trains(module)]
+"""Those that train on images, by a recipe."""
 
 
 def write_features(folder: Path) -> Path:
@@ -110,3 +116,116 @@ def test_changed_features_change_the_key(name: str, tmp_path: Path) -> None:
     feats[0, 0] += 1e-3
     np.save(path, feats)
     assert run(name, folder).key != before
+
+
+def training_request(protocol: str, folder: Path, **more: Any) -> dict[str, Any]:
+    """Return a request for two steps on 11 train and 5 val images of two classes."""
+    root = folder / "images"
+    if not root.exists():
+        small.write_images(root, (6, 5), (3, 2))
+    config = small.write_config(folder / "recipe.py", protocol, epochs=1)
+    return {
+        "pretrain": "none",
+        "arch": small.ARCH,
+        "dataset": "folder",
+        "data_root": root,
+        "config": str(config),
+        "work_dir": folder / "run",
+        "extraction": Extraction(device="cpu"),
+        **more,
+    }
+
+
+def train(name: str, folder: Path, **more: Any) -> Record:
+    return suite.evaluate(protocols=name, **training_request(name, folder, **more))[0]
+
+
+def key_of(protocol: str, folder: Path, **more: Any) -> str:
+    """Return the key that a run would have, without running it."""
+    request = suite.Request(**training_request(protocol, folder, **more))
+    return suite.identify(request, suite.plan_evaluation(request, protocol)).key()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_training_protocol_has_no_settings(name: str) -> None:
+    assert not hasattr(PROTOCOLS[name], "Settings")
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_metrics_of_a_training_are_those_it_declares(name: str, tmp_path: Path) -> None:
+    record = train(name, tmp_path)
+    assert record.metrics
+    for metric in record.metrics:
+        assert any(re.fullmatch(p, metric.name) for p in PROTOCOLS[name].METRICS)
+        assert metric.complaints() == []
+        assert metric.count == 5
+    assert record.selection
+    assert record.key == key_of(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_same_seed_trains_the_same_and_touches_no_global_generator(
+    name: str, tmp_path: Path
+) -> None:
+    np.random.seed(3)
+    torch.manual_seed(3)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    first = train(name, tmp_path, seed=5)
+    second = train(name, tmp_path, seed=5)
+    after = np.random.get_state()[1], torch.get_rng_state()
+    assert first.metrics == second.metrics
+    assert first.key == second.key
+    assert np.array_equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"options": {"optim_wrapper.optimizer.lr": 0.2}},
+        {"options": {"auto_scale_lr.base_batch_size": 4}},
+        {"options": {"train_cfg.max_epochs": 2}},
+        {"options": {"model.heads.head.init_std": 0.02}},
+        {"options": {"train_dataloader.dataset.transform.0.padding": 2}},
+        {"options": {"transform.0.size": 24}},
+        {"options": {"fraction": 0.5}},
+        {"seed": 1},
+        {"limit": 4},
+        {"arch": "resnet18-w16"},
+        {"extraction": Extraction(device="cpu", dtype="bf16")},
+    ],
+    ids=str,
+)
+def test_what_moves_a_training_changes_its_key(
+    name: str, changed: dict[str, Any], tmp_path: Path
+) -> None:
+    assert key_of(name, tmp_path, **changed) != key_of(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"options": {"train_cfg.val_interval": 3}},
+        {"options": {"default_hooks.logger.interval": 3}},
+        {"options": {"train_dataloader.num_workers": 3}},
+        {"options": {"model.chunk": 3}},
+        {"extraction": Extraction(device="cpu", workers=2, batch_size=3)},
+        {"work_dir": Path("elsewhere")},
+        {"resume": True},
+        {"name": "another"},
+    ],
+    ids=str,
+)
+def test_what_cannot_move_a_training_leaves_its_key(
+    name: str, changed: dict[str, Any], tmp_path: Path
+) -> None:
+    assert key_of(name, tmp_path, **changed) == key_of(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_changed_images_change_the_key(name: str, tmp_path: Path) -> None:
+    before = key_of(name, tmp_path)
+    (tmp_path / "images" / "val" / "class0" / "0.png").unlink()
+    assert key_of(name, tmp_path) != before

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import random
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from ssl_bench import cli
+from ssl_bench import cli, suite
+from ssl_bench.errors import UsageError
 from ssl_bench.training import apply
 from ssl_bench.training.loop import TopK
 from tests.training import small
@@ -317,3 +321,99 @@ def test_a_network_of_another_size_trains_at_its_own(
     record = small.run(capsys, line)
     last = record["identity"]["settings"]["transform"][-1]
     assert (last["type"], last["size"]) == ("Resize", [48, 48])
+
+
+def test_a_head_of_a_sweep_stops_where_it_would_stop_alone(
+    tmp_path: Path, root: Path, capsys: Capsys
+) -> None:
+    """The step is that of the first loss that is no number, and is kept."""
+    config = small.write_config(tmp_path / "recipe.py", "linear", epochs=6)
+    alone = [*small.words("linear", config, root, tmp_path / "alone")]
+    said = fails(capsys, [*alone, "--cfg-options", "optim_wrapper.optimizer.lr=3e38"])
+    match = re.search(r"not finite at step (\d+) ", said)
+    assert match is not None
+
+    line = small.words("linear", config, root, tmp_path / "swept")
+    record = small.run(capsys, [*line, "--sweep", "lr=0.1,3e38"])
+    assert record["details"]["diverged"] == {"head_lr3e+38_wd0": int(match[1])}
+    without = small.words("linear", config, root, tmp_path / "without")
+    calm = small.run(capsys, [*without, "--sweep", "lr=0.1"])
+    assert small.metrics(record)["top1_lr0p1_wd0"] == small.metrics(calm)["top1"]
+    name = "heads.head_lr0p1_wd0.fc.weight"
+    swept, lone = small.weights(tmp_path / "swept"), small.weights(tmp_path / "without")
+    torch.testing.assert_close(swept[name], lone[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_sweep_of_which_nothing_is_left_is_no_result(
+    tmp_path: Path, root: Path, capsys: Capsys
+) -> None:
+    config = small.write_config(tmp_path / "recipe.py", "linear", epochs=6)
+    line = small.words("linear", config, root, tmp_path)
+    said = fails(capsys, [*line, "--sweep", "lr=3e38,3.1e38"])
+    assert "diverged" in said
+    assert not list((tmp_path / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize("at", [4, 5, 7])
+def test_the_checkpoint_that_is_named_is_a_good_one(
+    at: int, tmp_path: Path, root: Path, capsys: Capsys
+) -> None:
+    """Epochs have five steps: the rate explodes in the last of one, or later."""
+    schedule = [
+        {"type": "MultiStepLR", "by_epoch": False, "milestones": [at], "gamma": 3e39}
+    ]
+    config = small.write_config(
+        tmp_path / "recipe.py", "linear", epochs=6, param_scheduler=schedule
+    )
+    said = fails(capsys, small.words("linear", config, root, tmp_path))
+    match = re.search(r"the last good checkpoint is (\S+)", said)
+    assert match is not None, said
+    if match[1] == "none":
+        return
+    path = tmp_path / "run" / match[1]
+    state = torch.load(path, weights_only=False)["state_dict"]
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_features_are_sent_to_the_probe(tmp_path: Path, capsys: Capsys) -> None:
+    with pytest.raises(UsageError, match="ssl-bench probe --features"):
+        suite.evaluate(protocols="linear", features=tmp_path)
+    said = fails(capsys, ["linear", "--features", str(tmp_path)])
+    assert "unknown option '--features'" in said
+
+
+def test_five_classes_have_a_top_5_and_a_run_its_own_place(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = small.write_images(tmp_path / "images", (4,) * 6, (2, 1, 3, 1, 2, 2))
+    config = small.write_config(tmp_path / "recipe.py", "linear")
+    monkeypatch.chdir(tmp_path)
+    line = small.words("linear", config, root, tmp_path)
+    at = line.index("--work-dir")
+    del line[at : at + 2]
+    record = small.run(capsys, [*line, "--name", "a name"])
+
+    assert [m["name"] for m in record["metrics"]] == ["top1", "top5", "top1_best"]
+    assert record["metrics"][1]["value"] >= record["metrics"][0]["value"]
+    (place,) = (tmp_path / "work_dirs" / "recipe").iterdir()
+    assert place.name.endswith(f"_{record['key'][:8]}")
+    with (place / "confusion_head.csv").open() as file:
+        rows = [[int(n) for n in row[1:]] for row in list(csv.reader(file))[1:]]
+    assert [sum(row) for row in rows] == [2, 1, 3, 1, 2, 2]
+
+
+def test_no_global_generator_is_moved(
+    tmp_path: Path, root: Path, capsys: Capsys
+) -> None:
+    config = small.write_config(tmp_path / "recipe.py", "linear", epochs=1)
+    random.seed(9)
+    np.random.seed(9)
+    torch.manual_seed(9)
+    python, drawn = random.getstate(), torch.get_rng_state()
+    before: Any = np.random.get_state()
+    small.run(capsys, small.words("linear", config, root, tmp_path))
+    assert random.getstate() == python
+    after: Any = np.random.get_state()
+    assert np.array_equal(after[1], before[1])
+    assert after[2:] == before[2:]
+    assert torch.equal(torch.get_rng_state(), drawn)
