@@ -97,10 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if debug:
             raise
-        print(
-            "ssl-bench: interrupted; finished work is kept, the same command goes on",
-            file=sys.stderr,
-        )
+        print(f"ssl-bench: interrupted; {_how_to_go_on(words)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - nobody reads on
@@ -112,9 +109,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _how_to_go_on(words: Sequence[str]) -> str:
+    module = commands().get(_command(words) or "")
+    child = argparse.ArgumentParser()
+    if module is not None:
+        module.add_arguments(child)
+    if "--resume" in words or "--resume" not in child._option_string_actions:
+        return "finished work is kept, the same command goes on"
+    return "checkpoints are kept, the same command with --resume goes on"
+
+
+def _command(words: Sequence[str]) -> str | None:
+    return next((word for word in words if not word.startswith("-")), None)
+
+
 def _run(words: list[str]) -> int:
     parser = build_parser()
-    command = next((word for word in words if not word.startswith("-")), None)
+    command = _command(words)
     if command is not None and command not in commands():
         raise UsageError(
             f"{unknown('command', command, commands())} (see: ssl-bench --help)"

@@ -16,6 +16,9 @@ Expected: mocov2 39.07 / 68.31 (top-1 / top-5) with 1 % of ImageNet, by the lear
 
 from __future__ import annotations
 
+import dataclasses
+
+from ssl_bench.data import subset_lists
 from ssl_bench.protocols import Outcome, Trial
 
 PROTOCOL = "semi"
@@ -33,4 +36,17 @@ def run(trial: Trial) -> Outcome:
     """
     from ssl_bench.protocols.trained import run_grid, train_and_report
 
-    return run_grid(trial) if trial.settings.all_cells else train_and_report(trial)
+    outcome = run_grid(trial) if trial.settings.all_cells else train_and_report(trial)
+    return dataclasses.replace(
+        outcome, warnings=(*outcome.warnings, *_about_the_part(trial))
+    )
+
+
+def _about_the_part(trial: Trial) -> list[str]:
+    listed = trial.settings.config.get("train_list")
+    if not listed or trial.dataset["train"].name != trial.settings.config.dataset:
+        return []
+    path = trial.dataset["train"].root / str(listed)
+    if subset_lists.is_official(path):
+        return []
+    return [f"{path.name} is not the published list of images"]

@@ -113,8 +113,8 @@ def _run_cell(trial: Trial, name: str, options: dict[str, Any]) -> dict[str, Any
             settings=recipe,
             config=config,
             work_dir=trial.work_dir / name,
-            # What was begun of a cell is gone on with; what is finished is kept.
-            resume=True,
+            # What was begun of a cell is gone on with, unless it is to be run again.
+            resume=not trial.fresh,
             identity={**trial.identity, "cell": name},
         )
     )

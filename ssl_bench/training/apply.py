@@ -23,19 +23,15 @@ class Facts:
     Attributes:
         images: of the training split.
         processes: that train together.
-        device: ``cpu`` or ``cuda``.
         seed: of every draw.
         deterministic: ask for deterministic kernels.
-        resume: go on from the last checkpoint of the work dir.
         work_dir: where checkpoints and logs go.
     """
 
     images: int
     processes: int
-    device: str
     seed: int
     deterministic: bool
-    resume: bool
     work_dir: str
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ssl_bench.data import ImageDataset, collate, transforms
+from ssl_bench.data.images import ImageError
 from ssl_bench.data.loading import received, start_worker
 from ssl_bench.errors import ConfigError, DataError
 
@@ -53,9 +54,21 @@ class TrainImages(Dataset[Item]):
 
     def __getitem__(self, key: Key) -> Item:
         epoch, index = key
-        image, target, _ = self.dataset[index]
+        image, target = _whole(self.dataset, index)
         with transforms.seeded(_number(self.seed, "image", epoch, index)):
             return self._transform(image), target, index
+
+
+def _whole(dataset: ImageDataset, index: int) -> tuple[Any, Any]:
+    """Return image and target; training leaves no image out."""
+    try:
+        image, target, _ = dataset[index]
+    except ImageError as error:
+        raise DataError(
+            f"cannot read image {error.path}: {error.reason}; repair it, or remove it "
+            "from the data set: training skips no image"
+        ) from error
+    return image, target
 
 
 class EvalImages(Dataset[Item]):
@@ -79,7 +92,7 @@ class EvalImages(Dataset[Item]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Item:
-        image, target, _ = self.dataset[index]
+        image, target = _whole(self.dataset, index)
         return self._transform(image), target, index
 
 

@@ -88,10 +88,8 @@ def train(job: Job) -> Trained:
         Facts(
             images=len(job.train),
             processes=world,
-            device=job.device.type,
             seed=job.seed,
             deterministic=job.deterministic,
-            resume=job.resume,
             work_dir=str(job.work_dir),
         ),
     )
@@ -105,9 +103,11 @@ def _train(job: Job, applied: Applied, start: Path | None) -> Trained:
     model, rates = build_model(job)
     runner = _runner(job, applied, model, rates, start)
     frozen = job.recipe.frozen
+    loaded = _state_digest(job.backbone)
     before = _state_digest(model.network) if frozen else ""
-    bar = Bar(f"{job.recipe.name} on {job.train.name}", applied.batch)
-    bar.batch = applied.batch // applied.accumulate
+    bar = Bar(
+        f"{job.recipe.name} on {job.train.name}", applied.batch // applied.accumulate
+    )
     runner.register_hook(bar)
     try:
         runner.train()
@@ -131,7 +131,9 @@ def _train(job: Job, applied: Applied, start: Path | None) -> Trained:
     finally:
         bar.close()
         _forget(runner)
-    if frozen and (_state_digest(model.network) != before or _moved(job.backbone)):
+    if frozen and (
+        _state_digest(model.network) != before or _state_digest(job.backbone) != loaded
+    ):
         raise BenchError(
             "the frozen backbone is not what it was before training; this result is "
             "not kept: please report it with the config"
@@ -234,13 +236,6 @@ def _wrapper(
     if job.dtype == "fp16" and not job.recipe.frozen and job.device.type == "cuda":
         return AmpOptimWrapper(optimizer=optimizer, dtype="float16", **options)
     return OptimWrapper(optimizer=optimizer, **options)
-
-
-def _moved(backbone: Backbone) -> bool:
-    """Say whether a network is not what was loaded."""
-    return backbone.weights is not None and backbone.fingerprint != fingerprint(
-        backbone.arch, backbone.state_dict()
-    )
 
 
 def _state_digest(network: Backbone) -> str:

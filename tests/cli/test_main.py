@@ -113,15 +113,29 @@ def test_debug_shows_the_traceback() -> None:
         cli.main(["knn", "--dataset", "nothing", "--debug"])
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["knn"], "the same command goes on"),
+        (["linear"], "the same command with --resume goes on"),
+        (["linear", "--resume"], "the same command goes on"),
+    ],
+)
 def test_ctrl_c_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    advice: str,
 ) -> None:
     def interrupt(_: argparse.Namespace) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.commands()["doctor"], "run", interrupt)
-    assert cli.main(["doctor"]) == 130
-    assert "interrupted" in capsys.readouterr().err
+    monkeypatch.setattr(cli.commands()[words[0]], "run", interrupt)
+    assert cli.main(words) == 130
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "interrupted" in err
+    assert err.strip().endswith(advice)
 
 
 def test_a_full_disk_is_one_line(

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ssl_bench.data import transforms
 from ssl_bench.data.folder import Folder
-from ssl_bench.data.images import ImageError
 from ssl_bench.errors import ConfigError, DataError
 from ssl_bench.training.images import (
     EvalImages,
@@ -122,7 +121,7 @@ def test_the_global_generators_are_left_alone(photos: Folder) -> None:
     everything(images, 0)
     spoiled = photos.root / photos.samples[0]
     spoiled.write_text("no picture")
-    with pytest.raises(ImageError):
+    with pytest.raises(DataError):
         images[0, 0]
 
     assert states() == before
@@ -330,12 +329,12 @@ def test_an_unreadable_image_stops_with_its_sentence(
     )
 
     sentence = (
-        f"cannot read image {path}: it is not an image that Pillow knows; repair or "
-        "remove it, or pass --on-bad-image skip"
+        f"cannot read image {path}: it is not an image that Pillow knows; repair it, "
+        "or remove it from the data set: training skips no image"
     )
 
     for _ in range(2):  # the second time too, with workers that live on
-        with pytest.raises(ImageError, match=f"^{re.escape(sentence)}$"):
+        with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
             list(loader)
 
 
@@ -346,7 +345,7 @@ def test_an_error_does_not_hold_on_to_the_workers(photos: Folder) -> None:
     gc.disable()
     try:
         loader = make_loader(images, sampler=EvalSampler(COUNT), workers=1)
-        with pytest.raises(ImageError):
+        with pytest.raises(DataError):
             list(loader)
         alive = weakref.ref(loader._iterator)
         del loader

@@ -18,10 +18,8 @@ LR = "optim_wrapper.optimizer.lr"
 FACTS = Facts(
     images=100,
     processes=1,
-    device="cpu",
     seed=3,
     deterministic=False,
-    resume=False,
     work_dir="somewhere",
 )
 
