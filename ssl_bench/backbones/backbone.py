@@ -130,6 +130,13 @@ class Backbone(nn.Module):
     def fold(self) -> None:
         """Merge layers that only matter in training; nothing to do by default."""
 
+    def take_any_size(self) -> None:
+        """Get ready for images of any size; networks of one size say that they are.
+
+        Raises:
+            BenchError: if the network is tied to the size in its name.
+        """
+
     def check_taps(self, taps: Iterable[str]) -> frozenset[str]:
         """Return the asked taps as a set.
 

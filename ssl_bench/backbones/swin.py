@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ssl_bench.backbones.backbone import Backbone
 from ssl_bench.backbones.swin_attention import FoldedAttention
 from ssl_bench.backbones.swin_names import infer, parse, spec
+from ssl_bench.backbones.swin_windows import let_any_size
 from ssl_bench.backbones.weights import IMAGENET_INPUT, ArchSpec, InputSpec
 from ssl_bench.errors import BenchError
 
@@ -47,6 +48,7 @@ class Swin(Backbone):
     """Compute the maps of a Swin transformer: what both versions share."""
 
     size: int
+    any_size: bool = False
 
     def _set_up(
         self, arch: str, embed: int, stages: int, size: int, patch: int, ape: bool
@@ -91,9 +93,21 @@ class Swin(Backbone):
             found[self.FINAL] = inner.norm(map_BHWC).permute(0, 3, 1, 2)
         return found
 
+    def take_any_size(self) -> None:
+        """Say that windows and positions belong to one size.
+
+        Raises:
+            BenchError: always; a V1 without absolute positions does better.
+        """
+        raise BenchError(
+            f"{self.arch} is tied to images of {self.size} x {self.size} pixels, and "
+            "detection and segmentation have images of any size; take a Swin V1 "
+            "without absolute positions"
+        )
+
     def _check_size(self, images_BCHW: Tensor) -> None:
         height, width = images_BCHW.shape[2:]
-        if (height, width) != (self.size, self.size):
+        if not self.any_size and (height, width) != (self.size, self.size):
             other = f"{self.arch.rpartition('_')[0]}_{height}"
             hint = f", or --arch {other}" if height == width and parse(other) else ""
             raise BenchError(
@@ -118,6 +132,21 @@ class SwinV1(Swin, SwinTransformer):  # type: ignore[misc]
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return the last map after its norm, not timm's classifier output."""
         return Backbone.forward(self, images_BCHW)
+
+    def take_any_size(self) -> None:
+        """Cut maps of any size into the windows of the weights.
+
+        Raises:
+            BenchError: with absolute positions, which belong to one size.
+        """
+        if hasattr(self, "absolute_pos_embed"):
+            super().take_any_size()
+        self.any_size = True
+        self.patch_embed.strict_img_size = False
+        self.patch_embed.dynamic_img_pad = True
+        for stage in self.layers:
+            for index, block in enumerate(stage.blocks):
+                let_any_size(block, shifted=index % 2 == 1)
 
 
 class SwinV2(Swin, SwinTransformerV2):  # type: ignore[misc]

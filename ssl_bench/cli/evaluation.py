@@ -171,6 +171,27 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dense_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that trains detectors or segmentors."""
+    group = parser.add_argument_group("schedule")
+    group.add_argument(
+        "--short",
+        type=float,
+        nargs="?",
+        const=0.1,
+        default=1.0,
+        metavar="PART",
+        help="train this part of the schedule only (default without a number: 0.1); "
+        "recorded under a name of its own",
+    )
+    group.add_argument(
+        "--test-only",
+        type=Path,
+        metavar="TRAINED",
+        help="train nothing: test this trained model of the same recipe and backbone",
+    )
+
+
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """Add the option that trains many heads at once."""
     parser.add_argument(
@@ -279,6 +300,8 @@ def to_request(args: argparse.Namespace) -> Request:
         grid=getattr(args, "grid", False),
         resume=getattr(args, "resume", False),
         deterministic=getattr(args, "deterministic", False),
+        short=getattr(args, "short", 1.0),
+        trained=getattr(args, "test_only", None),
     )
 
 

@@ -10,7 +10,9 @@ settings ask for; None leaves the data set's own) and ``complete(settings) -> Se
 (which fills in what is found in files that the settings name).
 
 A protocol that trains has ``TRAINING = True`` instead of ``Settings``: its config is
-one that mmengine's Runner trains, and ``trial.settings`` is a `Recipe`.
+one that mmengine's Runner trains, and ``trial.settings`` is a `Recipe`. One that trains
+a detector or segmentor has ``DENSE = True`` too: its data are splits of
+`ssl_bench.data.dense`, its recipe a `DenseRecipe`.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class Trial:
         fresh: whether what an earlier, unfinished run has left is done again.
         resume: whether a training run goes on from its last checkpoint.
         deterministic: whether a training run asks for deterministic kernels.
+        trained: a trained detector or segmentor that is only tested; None to train.
         identity: what the record's key is made of, as plain JSON.
     """
 
@@ -74,6 +77,7 @@ class Trial:
     fresh: bool = False
     resume: bool = False
     deterministic: bool = False
+    trained: Path | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
 
     def features(
@@ -143,6 +147,11 @@ def protocols() -> dict[str, ModuleType]:
 def trains(protocol: ModuleType) -> bool:
     """Say whether a protocol trains by mmengine's Runner."""
     return bool(getattr(protocol, "TRAINING", False))
+
+
+def is_dense(protocol: ModuleType) -> bool:
+    """Say whether a protocol trains detectors or segmentors."""
+    return bool(getattr(protocol, "DENSE", False))
 
 
 def get_protocol(name: str) -> ModuleType:

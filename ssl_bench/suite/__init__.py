@@ -20,7 +20,7 @@ from ssl_bench.features import FeatureStore, transform_facts
 from ssl_bench.files import atomic_write_text
 from ssl_bench.launch import rank
 from ssl_bench.progress import note
-from ssl_bench.protocols import Outcome, Trial
+from ssl_bench.protocols import Outcome, Trial, is_dense
 from ssl_bench.results.record import Identity, Record, digest
 from ssl_bench.results.schema import safe_name
 from ssl_bench.suite.facts import environment_facts
@@ -154,6 +154,7 @@ def run_request(
         fresh=request.rerun,
         resume=request.resume,
         deterministic=request.deterministic,
+        trained=request.trained,
         identity=dataclasses.asdict(identity),
     )
     outcome: Outcome = plan.protocol.run(trial)
@@ -306,12 +307,13 @@ def deviations(request: Request, plan: Plan) -> tuple[str, ...]:
         ]
     )
     backbone = plan.backbone
-    if backbone is not None:
+    if backbone is not None and not is_dense(plan.protocol):
         usual = usual_transform(
             plan.protocol, plan.settings, plan.dataset["train"], backbone.input.size
         )
         if plan.transform != usual:
             found.append("another transform")
+    if backbone is not None:
         if request.extraction.dtype != "fp32":
             found.append(f"dtype={request.extraction.dtype}")
     return tuple(found)

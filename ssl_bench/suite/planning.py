@@ -10,8 +10,9 @@ from ssl_bench.config import build_settings, key_complaints, read_config
 from ssl_bench.data import transforms
 from ssl_bench.errors import BenchError, ConfigError, UsageError, unknown
 from ssl_bench.features import read_folder, resolve_device
-from ssl_bench.protocols import get_protocol, trains
+from ssl_bench.protocols import get_protocol, is_dense, trains
 from ssl_bench.resources import config_names, find_config
+from ssl_bench.suite.dense import plan_dense
 from ssl_bench.suite.images import (
     asked_transform,
     check_labels,
@@ -47,6 +48,10 @@ def plan_evaluation(
     """
     protocol = get_protocol(protocol_name)
     check_request(request)
+    if is_dense(protocol):
+        return plan_dense(request, protocol, backbone)
+    if request.short != 1 or request.trained is not None:
+        raise UsageError(f"{protocol_name} takes neither short nor trained")
     if trains(protocol):
         return plan_training(request, protocol, backbone)
     _check_frozen(request, protocol_name)

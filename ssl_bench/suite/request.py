@@ -14,6 +14,7 @@ from ssl_bench.data import ImageDataset
 from ssl_bench.errors import UsageError
 from ssl_bench.features import Extraction, Features
 from ssl_bench.progress import note
+from ssl_bench.protocols import is_dense
 from ssl_bench.resources import find_dir
 from ssl_bench.results.references import load_references
 
@@ -39,6 +40,8 @@ class Request:
         resume: go on with a training run from its last checkpoint.
         deterministic: ask for deterministic kernels in training.
         runs: takes the training runs that name no ``work_dir``.
+        short: the part of a detection or segmentation schedule that is trained.
+        trained: a trained detector or segmentor that is only tested.
     """
 
     pretrain: str | None = None
@@ -64,6 +67,8 @@ class Request:
     resume: bool = False
     deterministic: bool = False
     runs: Path = Path("work_dirs")
+    short: float = 1.0
+    trained: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,10 @@ def say_defaults(request: Request, plan: Plan) -> None:
         say_loaded(plan.backbone)
     if request.config is None and plan.dataset:
         note(f"config: {plan.config_name}")
-    if plan.transform is not None and plan.dataset:
+    if is_dense(plan.protocol):
+        splits = ", ".join(f"{s.split} {len(s)}" for s in plan.dataset.values())
+        note(f"data set: {plan.dataset_name}, images: {splits}")
+    elif plan.transform is not None and plan.dataset:
         steps = ", ".join(_step(item) for item in plan.transform) or "native size"
         note(f"data set: {plan.dataset_name}, images: {steps}")
 

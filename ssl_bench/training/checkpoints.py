@@ -94,4 +94,6 @@ class CheckpointingRunner(Runner):  # type: ignore[misc]
         """Go on from a checkpoint of this run."""
         kwargs["map_location"] = self._device
         super().resume(*args, **kwargs)
-        bare(self.model).forget()
+        forget = getattr(bare(self.model), "forget", None)
+        if forget is not None:
+            forget()

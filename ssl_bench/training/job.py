@@ -62,21 +62,28 @@ class Job:
     deterministic: bool = False
 
 
-def starting_point(job: Job) -> Path | None:
+def starting_point(
+    work_dir: Path, *, identity: Mapping[str, Any], resume: bool
+) -> Path | None:
     """Return the checkpoint to go on from, or None, and say which.
+
+    Args:
+        work_dir: of the run; what an earlier one left is removed unless it goes on.
+        identity: of the run, as plain JSON.
+        resume: whether to go on.
 
     Raises:
         BenchError: where the work dir holds a run of something else.
     """
     rank, _world = get_dist_info()
-    marker = job.work_dir / _IDENTITY
-    newest = newest_whole(job.work_dir)
-    if newest is not None and job.resume:
+    marker = work_dir / _IDENTITY
+    newest = newest_whole(work_dir)
+    if newest is not None and resume:
         try:
             known = json.loads(marker.read_text("utf-8"))
         except (OSError, ValueError):
             known = {}
-        wanted = json.loads(json.dumps(dict(job.identity)))
+        wanted = json.loads(json.dumps(dict(identity)))
         if known != wanted:
             differing = sorted(
                 key for key in {*known, *wanted} if known.get(key) != wanted.get(key)
@@ -86,23 +93,23 @@ def starting_point(job: Job) -> Path | None:
                 for key in differing[:3]
             )
             raise BenchError(
-                f"{job.work_dir} holds a run of something else ({pairs}); name another "
+                f"{work_dir} holds a run of something else ({pairs}); name another "
                 "--work-dir, or leave out --resume to begin anew there"
             )
-        note(f"going on from {newest.name} in {job.work_dir}")
+        note(f"going on from {newest.name} in {work_dir}")
         return newest
-    if job.resume:
-        note(f"nothing to go on from in {job.work_dir}: beginning")
+    if resume:
+        note(f"nothing to go on from in {work_dir}: beginning")
     if rank == 0:
-        job.work_dir.mkdir(parents=True, exist_ok=True)
+        work_dir.mkdir(parents=True, exist_ok=True)
         if newest is not None:
             note(
-                f"beginning anew in {job.work_dir}; --resume goes on with {newest.name}"
+                f"beginning anew in {work_dir}; --resume goes on with {newest.name}"
             )
-        for pattern in ("epoch_*.pth", "iter_*.pth", HISTORY, "last_checkpoint"):
-            for old in job.work_dir.glob(pattern):
+        for pattern in ("epoch_*.pth", "iter_*.pth", "best_*.pth", HISTORY, "last_checkpoint"):
+            for old in work_dir.glob(pattern):
                 old.unlink(missing_ok=True)
-        atomic_write_text(marker, json.dumps(dict(job.identity), indent=1) + "\n")
+        atomic_write_text(marker, json.dumps(dict(identity), indent=1) + "\n")
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
     return None

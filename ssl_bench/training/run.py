@@ -93,8 +93,10 @@ def train(job: Job) -> Trained:
             work_dir=str(job.work_dir),
         ),
     )
-    start = starting_point(job)
-    with _own_generators():
+    start = starting_point(
+        job.work_dir, identity=job.identity, resume=job.resume
+    )
+    with own_generators():
         return _train(job, applied, start)
 
 
@@ -130,7 +132,7 @@ def _train(job: Job, applied: Applied, start: Path | None) -> Trained:
         ) from error
     finally:
         bar.close()
-        _forget(runner)
+        forget(runner)
     if frozen and (
         _state_digest(model.network) != before or _state_digest(job.backbone) != loaded
     ):
@@ -243,7 +245,7 @@ def _state_digest(network: Backbone) -> str:
 
 
 @contextlib.contextmanager
-def _own_generators() -> Iterator[None]:
+def own_generators() -> Iterator[None]:
     """Leave the global generators, and torch's switches, as they were."""
     states = random.getstate(), np.random.get_state()
     strict = torch.are_deterministic_algorithms_enabled()
@@ -258,7 +260,7 @@ def _own_generators() -> Iterator[None]:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
 
 
-def _forget(runner: CheckpointingRunner) -> None:
+def forget(runner: CheckpointingRunner) -> None:
     """Drop what mmengine keeps of a run for as long as the process lives."""
     for kind in (MMLogger, MessageHub, DefaultScope, type(runner.visualizer)):
         instances = kind._instance_dict

@@ -23,6 +23,7 @@ FLOORS = {
     "results.store": 4,
     "results.tables": 4,
     "results.references": 1,
+    "results.imported": 1,
     "protocols": 3,
     "features": 2,
     "svms": 2,

@@ -32,6 +32,9 @@ from ssl_bench.results.tables.headings import (
 _SHARED = ("weights", "arch", "encoder", "dtype", "seed", "limit")
 """What two records must agree in to stand in one row, whatever their protocols."""
 
+_IMPORTED = "settings.imported"
+"""Where `ssl_bench.results.imported` names the tool."""
+
 _ABSENT = object()
 _LONGEST_LABEL = 40
 
@@ -325,13 +328,15 @@ def _notes(record: Record, runs: Sequence[Record], in_row: int) -> list[str]:
 
 def _label(record: Record, all_of_model: Sequence[Record], heading: Heading) -> str:
     """Say what tells a record from the others of its model; empty if it is alone."""
-    rivals = [r for r in all_of_model if _claims_the_same(record, r, heading)]
+    # What was imported says so in its deviations, and knows nothing to compare by.
+    peers = [r for r in all_of_model if _imported(r) == _imported(record)]
+    rivals = [r for r in peers if _claims_the_same(record, r, heading)]
     mine = _flat(record)
     others = [_flat(rival) for rival in rivals]
-    shared = [_flat(r) for r in all_of_model]
+    shared = [_flat(peer) for peer in peers]
     # Beside the bundled scenes nothing was published that a run could leave.
     parts = [] if record.bundled else list(record.deviations)
-    for place in sorted({place for flat in others for place in flat}):
+    for place in sorted({p for flat in others for p in flat} - {_IMPORTED}):
         against = shared if place in _SHARED else others
         value = mine.get(place, _ABSENT)
         if any(flat.get(place, _ABSENT) != value for flat in against):
@@ -343,6 +348,11 @@ def _label(record: Record, all_of_model: Sequence[Record], heading: Heading) -> 
     if record.partial:
         parts.append("partially loaded")
     return ", ".join(parts)
+
+
+def _imported(record: Record) -> bool:
+    """Say whether a record is the result of a run elsewhere."""
+    return _IMPORTED in _flat(record)
 
 
 def _claims_the_same(one: Record, other: Record, heading: Heading) -> bool:
