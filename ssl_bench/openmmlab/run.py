@@ -242,7 +242,12 @@ class KeepMetrics(Hook):  # type: ignore[misc]
 
     def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
         """Keep one evaluation."""
-        self.history[runner.iter] = {k: float(v) for k, v in (metrics or {}).items()}
+        self.history[runner.iter] = {
+            # A size that no object has is no number, and a file holds none.
+            name: float(value)
+            for name, value in (metrics or {}).items()
+            if math.isfinite(value)
+        }
         if runner.rank == 0:
             self.path.write_text(json.dumps(self.history, indent=1) + "\n")
 

@@ -15,7 +15,7 @@ from ssl_bench.files import atomic_write
 from ssl_bench.launch import rank
 from ssl_bench.training.hooks import bare
 
-NAME = "contact_sheet.jpg"
+NAME = "contact_sheet.png"
 _PICTURES = 8
 _COLUMNS = 2
 _WIDTH = 640
@@ -49,7 +49,7 @@ def draw(runner: Any, folder: Path) -> str:
         return ""
     sheet = _arranged(pictures)
     with atomic_write(folder / NAME) as file:
-        sheet.save(file, "JPEG", quality=90)
+        sheet.save(file, "PNG")
     return NAME
 
 

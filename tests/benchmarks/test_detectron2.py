@@ -1,6 +1,6 @@
 """The recipes for detectron2 against the published numbers, and what refuses to train.
 
-detectron2 itself is not installed here: its registry and its evaluators are stood in for.
+detectron2 itself is not installed here: its registry and evaluators are stood in for.
 """
 
 from __future__ import annotations
@@ -348,7 +348,7 @@ def test_the_head_is_stage_5_and_a_norm(monkeypatch: pytest.MonkeyPatch) -> None
     norm = head.res5.norm
     assert isinstance(norm, torch.nn.BatchNorm2d)
     assert norm.num_features == 8
-    assert f"roi_heads.{'res5.norm.'}" == script.EXTRA_NORM
+    assert script.EXTRA_NORM == "roi_heads.res5.norm."
 
 
 @pytest.mark.parametrize(

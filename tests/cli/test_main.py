@@ -29,6 +29,7 @@ def options(command: str) -> set[str]:
 @pytest.mark.parametrize("command", cli.commands())
 def test_flags_are_among_the_frozen_ones(command: str) -> None:
     own = {"linear": {"--sweep"}, "semi": {"--grid"}}
+    own["import-result"] = {"--protocol", "--config"}
     assert options(command) <= FROZEN | own.get(command, set())
 
 
@@ -58,7 +59,8 @@ def test_help_of_every_command(
 
 def test_the_commands_are_those_that_work() -> None:
     assert list(cli.commands()) == [
-        "demo", "doctor", "extract", "features", "finetune", "inspect", "knn", "linear",
+        "demo", "doctor", "extract", "features", "finetune",
+        "import-result", "inspect", "knn", "linear",
         "lowshot", "probe", "semi", "svm", "table",
     ]  # fmt: skip
 

@@ -112,8 +112,8 @@ def check_filled(model: Any, arrays: Mapping[str, Any], path: str) -> None:
     if wrong or not total:
         raise _Refused(
             f"the detector's {total} backbone tensors are not those of {path}, "
-            f"{len(wrong)} differ: {'; '.join(wrong[:3]) or 'there is no ResNet'}; take the recipe "
-            "and the settings that ssl-bench extract said for this file"
+            f"{len(wrong)} differ: {'; '.join(wrong[:3]) or 'there is no ResNet'}; "
+            "take the recipe and the settings that ssl-bench extract said for this file"
         )
     print(f"all {total} tensors of the backbone are those of {path}")
 
