@@ -15,6 +15,7 @@ import ssl_bench
 from ssl_bench import data
 from ssl_bench.data import cache_dir, find_root
 from ssl_bench.errors import BenchError
+from ssl_bench.openmmlab import stack
 from ssl_bench.solvers.faiss_build import describe_faiss
 from ssl_bench.versions import installed_version
 
@@ -62,6 +63,7 @@ def examine(data_root: Path | None = None) -> list[Finding]:
         _device(),
         _bf16(),
         _faiss(),
+        *_openmmlab(),
         _cache(),
         *_data_sets(data_root),
     ]
@@ -155,12 +157,30 @@ def _faiss() -> Finding:
     return Finding("faiss", build)
 
 
+def _openmmlab() -> list[Finding]:
+    """Say of what detect and segment run on whether it works, by calling it."""
+    found = []
+    for module, command in (("mmcv", ""), ("mmdet", "detect"), ("mmseg", "segment")):
+        part = stack.examine(module)
+        named = f"{part.provider}: " if part.provider else ""
+        works = "its operations work" if module == "mmcv" else f"{command} can run"
+        found.append(
+            Finding(
+                module,
+                f"{named}{part.problem or works}",
+                ok=not part.problem or not part.provider,
+                advice=part.advice,
+            )
+        )
+    return found
+
+
 def _install_line(missing: list[Requirement]) -> str:
     """Return what to type for distributions that are not there."""
     names = " ".join(f"'{need.name}{need.specifier}'" for need in missing)
     if any(need.name == "onedl-mmcv" for need in missing):
         # Built in isolation, mmcv does not see torch and leaves its ops out.
-        return f"MMCV_WITH_OPS=1 pip install --no-build-isolation {names}"
+        return stack.INSTALL
     others = [name for name in FAISS if installed_version(name) is not None]
     if others and any(need.name in FAISS for need in missing):
         return f"pip uninstall -y {' '.join(others)} && pip install {names}"

@@ -21,9 +21,7 @@ model = dict(
 train_pipeline = [
     dict(type="LoadImageFromFile", backend_args=None),
     dict(type="LoadAnnotations", with_bbox=True),
-    dict(
-        type="RandomChoiceResize", scales=[(320, 176), (320, 192)], keep_ratio=True
-    ),
+    dict(type="RandomChoiceResize", scales=[(320, 176), (320, 192)], keep_ratio=True),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

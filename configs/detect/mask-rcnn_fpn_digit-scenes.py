@@ -12,9 +12,7 @@ dataset = "digit-scenes"
 
 model = dict(
     neck=dict(out_channels=64),
-    rpn_head=dict(
-        in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])
-    ),
+    rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64),
         bbox_head=dict(in_channels=64, conv_out_channels=64, fc_out_channels=256),
@@ -30,9 +28,7 @@ model = dict(
 train_pipeline = [
     dict(type="LoadImageFromFile", backend_args=None),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(
-        type="RandomChoiceResize", scales=[(320, 176), (320, 192)], keep_ratio=True
-    ),
+    dict(type="RandomChoiceResize", scales=[(320, 176), (320, 192)], keep_ratio=True),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

@@ -141,10 +141,11 @@ class SwinV1(Swin, SwinTransformer):  # type: ignore[misc]
         """
         if hasattr(self, "absolute_pos_embed"):
             super().take_any_size()
+        inner: Any = self
         self.any_size = True
-        self.patch_embed.strict_img_size = False
-        self.patch_embed.dynamic_img_pad = True
-        for stage in self.layers:
+        inner.patch_embed.strict_img_size = False
+        inner.patch_embed.dynamic_img_pad = True
+        for stage in inner.layers:
             for index, block in enumerate(stage.blocks):
                 let_any_size(block, shifted=index % 2 == 1)
 

@@ -41,9 +41,7 @@ def has_masks(config: Any) -> bool:
     return bool(config.model.get("roi_head", {}).get("mask_head"))
 
 
-def _complaints(
-    config: Any, splits: Mapping[str, DenseSplit], where: str
-) -> list[str]:
+def _complaints(config: Any, splits: Mapping[str, DenseSplit], where: str) -> list[str]:
     found = []
     if has_masks(config):
         for split in splits.values():

@@ -46,6 +46,7 @@ class CocoPrecision(CocoMetric):  # type: ignore[misc]
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._coco_api: Any = self._coco_api
         self.classwise_AP: dict[str, dict[str, float]] = {}
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:

@@ -143,7 +143,9 @@ def _fit_taps(model: Any, backbone: Backbone, where: str) -> list[int]:
 
 
 def _wanted_taps(model: Any, backbone: Backbone) -> list[str]:
-    several = model.get("neck") is not None and model.neck.type != "SimpleFeaturePyramid"
+    several = (
+        model.get("neck") is not None and model.neck.type != "SimpleFeaturePyramid"
+    )
     several = several or model.get("decode_head", {}).get("type") == "UPerHead"
     if not isinstance(backbone, TokenBackbone):
         return list(LAYERS) if several else [_last_map(backbone)]

@@ -58,7 +58,9 @@ class BackboneLayerDecay(DefaultOptimWrapperConstructor):  # type: ignore[misc]
             layer, times = -1, 1.0
             if layers is not None:
                 inside = name.startswith(_BACKBONE)
-                layer = layers.of(name.removeprefix(_BACKBONE)) if inside else layers.last
+                layer = (
+                    layers.of(name.removeprefix(_BACKBONE)) if inside else layers.last
+                )
                 times = layers.multiplier(layer, decay)
             group = groups.setdefault(
                 (layer, bare),

@@ -40,7 +40,6 @@ KNOWN_NAMES: Mapping[str, str] = {
 """Names that older tools gave the same recipes."""
 
 
-
 def recipes(protocol: str) -> dict[str, Path]:
     """Return the shipped recipes of a protocol by name."""
     return {
@@ -114,8 +113,10 @@ def fitting_recipe(protocol: str, dataset: str, kind: str) -> str:
                 if known[name].backbones == backbones:
                     return name
     raise ConfigError(
-        [f"no recipe of {protocol} is for {KINDS[kind]} on {dataset}; name one of: "
-         f"{', '.join(known)}"]
+        [
+            f"no recipe of {protocol} is for {KINDS[kind]} on {dataset}; name one of: "
+            f"{', '.join(known)}"
+        ]
     )
 
 

@@ -108,4 +108,3 @@ def keyed_options(options: Mapping[str, Any]) -> tuple[str, ...]:
         for key, value in options.items()
         if not any(key == still or key.startswith(f"{still}.") for still in _STILL)
     )
-

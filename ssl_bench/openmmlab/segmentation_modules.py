@@ -55,12 +55,8 @@ class ImagesAndMaps(BaseSegDataset):  # type: ignore[misc]
         self, role: str, pipeline: Sequence[Any], test_mode: bool = False
     ) -> None:
         self._split = split = offered_split(role)
-        palette = split.palette or tuple(
-            tuple(int(v) for v in colour)
-            for colour in np.random.default_rng(0).integers(
-                0, 256, (len(split.classes), 3)
-            )
-        )
+        drawn = np.random.default_rng(0).integers(0, 256, (len(split.classes), 3))
+        palette = split.palette or drawn.tolist()
         super().__init__(
             metainfo={"classes": split.classes, "palette": palette},
             pipeline=list(pipeline),

@@ -58,7 +58,12 @@ def _draw_one(runner: Any, model: Any, item: Any, path: Path) -> None:
     image = mmcv.imread(found.img_path, channel_order="rgb")
     options = {"pred_score_thr": _THRESHOLD} if "pred_instances" in found else {}
     runner.visualizer.add_datasample(
-        path.stem, image, found.cpu(), draw_gt=True, show=False, out_file=str(path),
+        path.stem,
+        image,
+        found.cpu(),
+        draw_gt=True,
+        show=False,
+        out_file=str(path),
         **options,
     )
 

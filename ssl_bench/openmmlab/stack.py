@@ -23,13 +23,14 @@ MODULES = {
 }
 """Import names, and the distributions that provide them: maintained fork, upstream."""
 
-INSTALL = "MMCV_WITH_OPS=1 pip install --no-build-isolation 'ssl-bench[openmmlab]'"
+INSTALL = (
+    "pip install 'setuptools<81' wheel ninja psutil && MMCV_WITH_OPS=1 pip install "
+    "--no-build-isolation onedl-mmcv==2.3.6 onedl-mmdetection==3.5.1 "
+    "onedl-mmsegmentation==1.4.2 imaug==0.4.3 pycocotools"
+)
 """What brings them all; mmcv compiles its ops for a GPU where CUDA's compiler is."""
 
-REBUILD = (
-    "pip uninstall -y onedl-mmcv mmcv; pip cache remove onedl_mmcv; "
-    "MMCV_WITH_OPS=1 pip install --no-build-isolation onedl-mmcv==2.3.6"
-)
+REBUILD = f"pip uninstall -y onedl-mmcv mmcv; pip cache remove onedl_mmcv; {INSTALL}"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ssl_bench.errors import BenchError
 from ssl_bench.openmmlab.offered import offered_backbone
 from ssl_bench.training.drop_path import set_drop_path
 
+
 class BackboneTaps(BaseModule):  # type: ignore[misc]
     """Give several taps of our network as maps.
 
@@ -102,5 +103,6 @@ class BackboneTaps(BaseModule):  # type: ignore[misc]
                 "map; take the last block instead of final: --cfg-options "
                 f"model.backbone.taps=block{len(self.network.dims) - 1}"
             )
-        map_BDHW = patches_BTD.transpose(1, 2).unflatten(2, (height, width))
+        count, _, channels = patches_BTD.shape
+        map_BDHW = patches_BTD.transpose(1, 2).reshape(count, channels, height, width)
         return map_BDHW.contiguous()

@@ -20,7 +20,9 @@ _ORDER = {
         for kind, name in (("bbox", "box"), ("segm", "mask"))
         for metric in ("AP", "AP50", "AP75", "APs", "APm", "APl")
     ),
-    "voc": tuple((f"pascal_voc/{name}", name) for name in ("AP50", "AP", "AP75")),
+    "voc": tuple(
+        (f"pascal_voc/{name}", f"box_{name}") for name in ("AP50", "AP", "AP75")
+    ),
     "maps": tuple((name, name) for name in ("mIoU", "mAcc", "aAcc")),
 }
 """OpenMMLab's names and ours, in the order in which to read them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ssl_bench.backbones import Backbone
 from ssl_bench.config import options_config
@@ -68,7 +69,8 @@ def plan_dense(
         where = reading.fitting_recipe(name, dataset_name, kind)
         path = reading.recipes(name)[where]
         config = reading.read_recipe(path, options)
-    splits = _open(name, dataset_name, request)
+    # What a plan asks of a split, these have too.
+    splits: Any = _open(name, dataset_name, request)
     fitted = fitting.fit(config, model, len(splits["train"].classes), where)
     datasets.enter(fitted, splits, where)
     short = "" if request.short == 1 else f"_short-{request.short:g}"

@@ -103,10 +103,14 @@ def starting_point(
     if rank == 0:
         work_dir.mkdir(parents=True, exist_ok=True)
         if newest is not None:
-            note(
-                f"beginning anew in {work_dir}; --resume goes on with {newest.name}"
-            )
-        for pattern in ("epoch_*.pth", "iter_*.pth", "best_*.pth", HISTORY, "last_checkpoint"):
+            note(f"beginning anew in {work_dir}; --resume goes on with {newest.name}")
+        for pattern in (
+            "epoch_*.pth",
+            "iter_*.pth",
+            "best_*.pth",
+            HISTORY,
+            "last_checkpoint",
+        ):
             for old in work_dir.glob(pattern):
                 old.unlink(missing_ok=True)
         atomic_write_text(marker, json.dumps(dict(identity), indent=1) + "\n")

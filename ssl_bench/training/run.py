@@ -93,9 +93,7 @@ def train(job: Job) -> Trained:
             work_dir=str(job.work_dir),
         ),
     )
-    start = starting_point(
-        job.work_dir, identity=job.identity, resume=job.resume
-    )
+    start = starting_point(job.work_dir, identity=job.identity, resume=job.resume)
     with own_generators():
         return _train(job, applied, start)
 

@@ -28,6 +28,7 @@ FLOORS = {
     "features": 2,
     "svms": 2,
     "training": 2,
+    "openmmlab": 2,
     "cells": 1,
     "launch": 1,
     "checkpoints": 1,
@@ -54,6 +55,7 @@ BESIDE = {
     ("results.schema", "results.record"),
     ("__main__", "cli"),
     ("svms", "features"),
+    ("openmmlab", "training"),
 }
 
 

@@ -90,9 +90,9 @@ def test_the_evaluators_own_results_are_nested(tmp_path: Path) -> None:
     assert (found.place, found.evaluations) == ("", 1)
     one = record(found, "voc0712")
     assert {m.name: m.value for m in one.metrics} == {
-        "AP": 57.0,
-        "AP50": 82.5,
-        "AP75": 63.5,
+        "box_AP": 57.0,
+        "box_AP50": 82.5,
+        "box_AP75": 63.5,
     }
     # detectron2 takes the rule of the year: 2007 has the 11 points.
     assert one.details["variant"] == "11points"
@@ -145,7 +145,7 @@ def test_classes_of_mmdetection(tmp_path: Path) -> None:
 def test_voc_of_mmdetection_is_ap50(tmp_path: Path) -> None:
     entry = {"pascal_voc/mAP": 0.8264, "pascal_voc/AP50": 0.826, "step": 24000}
     found = imported.read(lines(tmp_path / "scalars.json", entry), "detect")
-    assert found.values == {"AP50": 82.6}
+    assert found.values == {"box_AP50": 82.6}
     one = record(found, "voc0712")
     assert one.details["variant"] == "not known"
     assert any("11-point" in warning for warning in one.warnings)
@@ -156,7 +156,7 @@ def test_voc_over_all_thresholds_is_ap(tmp_path: Path) -> None:
     # The mean of 0.50, 0.45 ... 0.05 is 0.275.
     entry = {"pascal_voc/mAP": 0.275, **aps}
     found = imported.read(lines(tmp_path / "scalars.json", entry), "detect")
-    assert found.values == {"AP50": 50.0, "AP": 27.5, "AP75": 25.0}
+    assert found.values == {"box_AP50": 50.0, "box_AP": 27.5, "box_AP75": 25.0}
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_the_same_file_twice_is_one_record(tmp_path: Path) -> None:
 
 def test_every_format_of_a_protocol_has_a_metric_of_it() -> None:
     known = {
-        "detect": {"box_AP", "mask_AP", "AP50"},
+        "detect": {"box_AP", "mask_AP", "box_AP50"},
         "segment": {"mIoU"},
     }
     assert {form.protocol for form in formats.FORMATS} == set(imported.PROTOCOLS)
@@ -381,3 +381,14 @@ def test_two_imported_results_of_a_model_are_told_apart(tmp_path: Path) -> None:
     text = render(records, "detect", "md", NONE)
     for config in ("one_coco", "two_coco"):
         assert f"model (imported from detectron2, config={config}) [" in text
+
+
+def test_results_of_two_tools_are_told_apart_by_the_tool_alone(tmp_path: Path) -> None:
+    one = lines(tmp_path / "a.json", {"bbox/AP": 40.0, "bbox/AP50": 60.0})
+    two = lines(tmp_path / "b.json", {"coco/bbox_mAP": 0.4, "coco/bbox_mAP_50": 0.6})
+    records = [record(imported.read(path, "detect")) for path in (one, two)]
+    rows = json.loads(render(records, "detect", "json", NONE))[0]["rows"]
+    assert [row["differs_in"] for row in rows] == [
+        "imported from MMDetection",
+        "imported from detectron2",
+    ]

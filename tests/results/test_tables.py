@@ -123,7 +123,7 @@ def test_the_headings_are_those_of_the_zoo(make_record):
         "Top-5 (%)",
     ]
     assert header("detect", "voc0712", "box_AP50") == [config, "AP50", "AP", "AP75"]
-    assert header("detect", "coco", "box_mAP") == [
+    assert header("detect", "coco", "box_AP") == [
         config,
         "mAP(Box)",
         "AP50(Box)",

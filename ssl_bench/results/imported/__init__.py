@@ -85,11 +85,8 @@ def to_record(
         warnings: what a reader has to know of the weights.
     """
     voc = found.protocol == "detect" and dataset.startswith("voc")
-    values = {
-        metric.removeprefix("box_") if voc else metric: value
-        for metric, value in found.values.items()
-    }
-    variant = _variant(found, dataset) if "AP50" in values else ""
+    values = found.values
+    variant = _variant(found, dataset) if voc and "box_AP50" in values else ""
     where = f" ({found.place})" if found.place else ""
     said = [
         f"imported from {found.file} of {found.tool}, sha256 {found.sha256[:8]}"

@@ -78,9 +78,9 @@ FORMATS = (
         "MMDetection",
         "detect",
         {
-            "pascal_voc/AP50": "AP50",
-            "pascal_voc/mAP": "AP",
-            "pascal_voc/AP75": "AP75",
+            "pascal_voc/AP50": "box_AP50",
+            "pascal_voc/mAP": "box_AP",
+            "pascal_voc/AP75": "box_AP75",
         },
         scale=100,
     ),
@@ -89,7 +89,7 @@ FORMATS = (
     Format(
         "MMDetection 2",
         "detect",
-        {"AP50": "AP50", "mAP": "AP", "AP75": "AP75"},
+        {"AP50": "box_AP50", "mAP": "box_AP", "AP75": "box_AP75"},
         scale=100,
         log=True,
     ),

@@ -162,7 +162,7 @@ def _values(
     values: dict[str, float] = {}
     absent = []
     for theirs, ours in form.names.items():
-        if theirs not in entry or (ours == "AP" and not _over_thresholds(entry)):
+        if theirs not in entry or (theirs in _VOC_MEAN and not _over_thresholds(entry)):
             continue
         if _SIZES.fullmatch(ours) and _is_absent(entry[theirs]):
             absent.append(ours)
@@ -181,6 +181,9 @@ def _values(
             f"{form.tool} writes percent. Write it as percent and import again"
         )
     return values, absent
+
+
+_VOC_MEAN = ("mAP", "pascal_voc/mAP")
 
 
 def _over_thresholds(entry: Mapping[str, Any]) -> bool:
