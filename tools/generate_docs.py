@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ssl_bench.checkpoints import description
 from ssl_bench.files import atomic_write_text
+from ssl_bench.openmmlab import listing
 from ssl_bench.training import choice
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -25,6 +26,10 @@ def main() -> int:
     parts += [
         (DOCS / "protocols" / f"{protocol}.md", "recipes", choice.table(protocol))
         for protocol in ("linear", "semi", "finetune")
+    ]
+    parts += [
+        (DOCS / "protocols" / f"{protocol}.md", "recipes", listing.table(protocol))
+        for protocol in ("detect", "segment")
     ]
     stale = 0
     for page, part, table in parts:

@@ -9,6 +9,7 @@ The recipe of VOC with images in their own size, smaller anchors, fewer proposal
 _base_ = "faster-rcnn_r50-c4_ms-24k_voc0712.py"
 
 dataset = "digit-scenes"
+default = False
 
 model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[1, 2, 4])),

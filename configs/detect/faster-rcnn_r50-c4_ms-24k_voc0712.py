@@ -3,8 +3,8 @@
     ssl-bench detect faster-rcnn_r50-c4_ms-24k_voc0712 --pretrain CKPT
 
 Differs from MMDetection's own: every stage is trained, all batch norms over all
-processes; the shared head (the ResNet's last stage) ends in one more batch norm, and its
-weights come from the checkpoint too; 24k iterations in place of 18k.
+processes; the shared head (the ResNet's last stage) ends in one more batch norm, and
+its weights come from the checkpoint too; 24k iterations in place of 18k.
 
 Cost: 24,000 iterations of 16 images of 480 to 800 pixels.
 Expected: MoCo v2's VOC AP50 82.64; 11-point AP on VOC2007 test.
@@ -16,6 +16,7 @@ _base_ = "mmdet::pascal_voc/faster-rcnn_r50-caffe-c4_ms-18k_voc0712.py"
 protocol = "detect"
 dataset = "voc0712"
 backbones = "resnet"
+default = True
 
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 model = dict(

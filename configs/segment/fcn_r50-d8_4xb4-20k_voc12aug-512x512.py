@@ -2,7 +2,7 @@
 
     ssl-bench segment fcn_r50-d8_4xb4-20k_voc12aug-512x512 --pretrain CKPT
 
-Differs from MMSegmentation's own: a plain ResNet with the 7x7 stem. Stock MMSegmentation
+Differs from MMSegmentation's own: a plain ResNet with the 7x7 stem. The stock recipe
 has three 3x3 convolutions there, which a checkpoint with a 7x7 one leaves unloaded.
 
 Cost: 20,000 iterations of 16 crops of 512 pixels.

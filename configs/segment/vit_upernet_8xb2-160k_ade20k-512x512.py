@@ -2,11 +2,11 @@
 
     ssl-bench segment vit_upernet_8xb2-160k_ade20k-512x512 --pretrain CKPT
 
-Four blocks, at one and two thirds, half and the end of the depth, rescaled to four maps.
+Four blocks, at one and two thirds, half and the end of the depth, become four maps.
 
 Cost: 160,000 iterations of 16 crops of 512 pixels.
 Expected: MAE's ViT-B 48.13 mIoU (layer decay 0.65).
-Source: MMSegmentation 1.x, configs/mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py.
+Source: MMSegmentation 1.x, configs/mae/.
 """
 
 _base_ = "mmseg::mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py"

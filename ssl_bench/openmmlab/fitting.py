@@ -38,7 +38,7 @@ _SIXTHS = (2, 3, 4, 6)
 
 
 def kind_of(backbone: Backbone) -> str:
-    """Return which recipes a network fits: ``resnet``, ``maps``, ``tokens``, ``any``."""
+    """Return which recipes a network fits, as in ``resnet``: a key of `KINDS`."""
     if plain_depth(backbone) is not None:
         return "resnet"
     if isinstance(backbone, TokenBackbone):

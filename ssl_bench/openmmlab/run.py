@@ -118,7 +118,7 @@ def _train_and_test(job: Job, start: Path | None) -> Found:
         values = kept.history.get(runner.iter) if job.trained is None else None
         metric = None if values is None else _metric(runner)
         if values is None or not _classwise(metric):
-            values = runner.val_loop.run() if runner.val_loop else runner.val()
+            values = runner.val()
             metric = _metric(runner)
         sheet = draw(runner, job.work_dir)
     except torch.cuda.OutOfMemoryError as error:
@@ -166,7 +166,11 @@ def _runner(job: Job, start: Path | None, hooks: list[Hook]) -> CheckpointingRun
         val_evaluator=config.val_evaluator,
         optim_wrapper=config.optim_wrapper,
         param_scheduler=config.get("param_scheduler"),
-        default_hooks=config.default_hooks,
+        default_hooks={
+            **config.default_hooks,
+            # A model that is only tested is not written again.
+            **({} if job.trained is None else {"checkpoint": None}),
+        },
         custom_hooks=[
             DrawByStep(job.seed),
             *hooks,

@@ -30,6 +30,7 @@ def options(command: str) -> set[str]:
 def test_flags_are_among_the_frozen_ones(command: str) -> None:
     own = {"linear": {"--sweep"}, "semi": {"--grid"}}
     own["import-result"] = {"--protocol", "--config"}
+    own["detect"] = own["segment"] = {"--short", "--test-only"}
     assert options(command) <= FROZEN | own.get(command, set())
 
 
@@ -43,6 +44,8 @@ def test_the_evaluation_has_every_flag_that_means_something_by_now() -> None:
     assert options("finetune") == trained
     assert options("linear") == trained | {"--sweep"}
     assert options("semi") == trained | {"--grid"}
+    for command in ("detect", "segment"):
+        assert options(command) == trained | {"--short", "--test-only"}
 
 
 @pytest.mark.parametrize("command", cli.commands())
@@ -59,9 +62,9 @@ def test_help_of_every_command(
 
 def test_the_commands_are_those_that_work() -> None:
     assert list(cli.commands()) == [
-        "demo", "doctor", "extract", "features", "finetune",
+        "demo", "detect", "doctor", "extract", "features", "finetune",
         "import-result", "inspect", "knn", "linear",
-        "lowshot", "probe", "semi", "svm", "table",
+        "lowshot", "probe", "segment", "semi", "svm", "table",
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from ssl_bench.protocols import get_protocol
 from ssl_bench.resources import config_names
 
 CONFIGS = config_names()
-TRAINING = ("linear", "semi", "finetune")
+TRAINING = ("linear", "semi", "finetune", "detect", "segment")
 FROZEN = [name for name in CONFIGS if CONFIGS[name].parent.name not in TRAINING]
 """Recipes of training protocols are in test_training_configs.py."""
 

@@ -14,7 +14,7 @@ import torch
 from ssl_bench import suite
 from ssl_bench.config import keyed_settings
 from ssl_bench.features import Extraction
-from ssl_bench.protocols import protocols, trains
+from ssl_bench.protocols import is_dense, protocols, trains
 from ssl_bench.results.record import Record
 from tests.training import small
 
@@ -22,8 +22,13 @@ PROTOCOLS = protocols()
 FROZEN = {name: module for name, module in PROTOCOLS.items() if not trains(module)}
 """Those that work on features."""
 
-TRAINED = [name for name, module in PROTOCOLS.items() if trains(module)]
-"""Those that train on images, by a recipe."""
+TRAINED = [
+    name
+    for name, module in PROTOCOLS.items()
+    if trains(module) and not is_dense(module)
+]
+"""Those that train on images, by a recipe; detectors and segmentors have a file of
+their own, test_dense_protocols.py."""
 
 
 def write_features(folder: Path) -> Path:
