@@ -3,8 +3,8 @@
     ssl-bench detect mask-rcnn_vit_sfp_ms-1x_coco --pretrain CKPT
 
 The pyramid, the four convolutions with norms in box and mask head, AdamW with
-layer-wise decay and the drop path are ViTDet's; the schedule is the common 1x instead of
-ViTDet's 100 epochs with large-scale jitter, and attention is global in every block.
+layer-wise decay and the drop path are ViTDet's; the schedule is the common 1x instead
+of ViTDet's 100 epochs with large-scale jitter, and attention is global everywhere.
 
 Cost: 12 passes over 118 k images of 640 to 800 pixels.
 Source: Li et al. 2022, arXiv:2203.16527; detectron2, projects/ViTDet.

@@ -28,8 +28,8 @@ _NO_DECAY = (
 class BackboneLayerDecay(DefaultOptimWrapperConstructor):  # type: ignore[misc]
     """Group parameters by layer of the backbone; what is outside of it is the last.
 
-    ``paramwise_cfg=dict(layer_decay=0.65)``; 1.0 for one rate everywhere. Norms, biases,
-    positions and tokens have no weight decay.
+    ``paramwise_cfg=dict(layer_decay=0.65)``; 1.0 for one rate everywhere. Norms,
+    biases, positions and tokens have no weight decay.
 
     Raises:
         ConfigError: where no rule is known for the network.
@@ -47,7 +47,8 @@ class BackboneLayerDecay(DefaultOptimWrapperConstructor):  # type: ignore[misc]
             raise ConfigError(
                 [
                     f"layer_decay={decay:g}: no rule is known for {name}; it is for "
-                    f"{KNOWN}: --cfg-options optim_wrapper.paramwise_cfg.layer_decay=1.0"
+                    f"{KNOWN}: --cfg-options "
+                    "optim_wrapper.paramwise_cfg.layer_decay=1.0"
                 ]
             )
         groups: dict[tuple[int, bool], dict[str, Any]] = {}

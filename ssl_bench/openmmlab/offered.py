@@ -1,4 +1,4 @@
-"""What is too large for a config, kept by name for the model or data set that is built."""
+"""What is too large for a config, kept by name for the model or data that is built."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Recipes of detection and segmentation: read, named, and checked.
 
 A recipe is an ordinary config of MMDetection or MMSegmentation with a few keys more:
-``protocol``, ``dataset``, ``backbones`` (which networks its neck takes) and ``default``.
+``protocol``, ``dataset``, ``backbones`` (which networks its neck takes), ``default``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A contact sheet: predictions beside the truth, because people look before they read."""
+"""A contact sheet: predictions beside the truth; people look before they read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of OpenMMLab's packages are there, whether they fit, and what to type if not."""
+"""Which of OpenMMLab's packages are there, whether they fit, what to type if not."""
 
 from __future__ import annotations
 

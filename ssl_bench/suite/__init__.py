@@ -313,9 +313,8 @@ def deviations(request: Request, plan: Plan) -> tuple[str, ...]:
         )
         if plan.transform != usual:
             found.append("another transform")
-    if backbone is not None:
-        if request.extraction.dtype != "fp32":
-            found.append(f"dtype={request.extraction.dtype}")
+    if backbone is not None and request.extraction.dtype != "fp32":
+        found.append(f"dtype={request.extraction.dtype}")
     return tuple(found)
 
 

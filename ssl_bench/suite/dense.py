@@ -1,4 +1,4 @@
-"""Plans of detection and segmentation: a recipe that fits backbone, data and machine."""
+"""Plans of detection and segmentation: a recipe that fits backbone and data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ssl_bench.data import dense
 from ssl_bench.data.dense import DenseSplit
 from ssl_bench.errors import BenchError, ConfigError, DataError, UsageError, unknown
 from ssl_bench.features import resolve_device
+from ssl_bench.progress import note
 from ssl_bench.suite.request import (
     Plan,
     Request,
@@ -71,6 +72,10 @@ def plan_dense(
         config = reading.read_recipe(path, options)
     # What a plan asks of a split, these have too.
     splits: Any = _open(name, dataset_name, request)
+    changed = recipe.keyed_options(request.options)
+    if datasets.leave_out_masks(config, splits):
+        note(f"{dataset_name} has boxes only: {where} without its mask head")
+        changed = (*changed, "no mask head")
     fitted = fitting.fit(config, model, len(splits["train"].classes), where)
     datasets.enter(fitted, splits, where)
     short = "" if request.short == 1 else f"_short-{request.short:g}"
@@ -82,7 +87,7 @@ def plan_dense(
             name=where,
             config=config,
             fitted=fitted,
-            changed=recipe.keyed_options(request.options),
+            changed=changed,
             shipped=path == reading.recipes(name).get(where),
             short=request.short,
             trained=_digest(request.trained),

@@ -62,6 +62,10 @@ class Job:
     deterministic: bool = False
 
 
+_LEFT = ("epoch_*.pth", "iter_*.pth", "best_*.pth", HISTORY, "last_checkpoint")
+"""What a run leaves and another must not find."""
+
+
 def starting_point(
     work_dir: Path, *, identity: Mapping[str, Any], resume: bool
 ) -> Path | None:
@@ -104,13 +108,7 @@ def starting_point(
         work_dir.mkdir(parents=True, exist_ok=True)
         if newest is not None:
             note(f"beginning anew in {work_dir}; --resume goes on with {newest.name}")
-        for pattern in (
-            "epoch_*.pth",
-            "iter_*.pth",
-            "best_*.pth",
-            HISTORY,
-            "last_checkpoint",
-        ):
+        for pattern in _LEFT:
             for old in work_dir.glob(pattern):
                 old.unlink(missing_ok=True)
         atomic_write_text(marker, json.dumps(dict(identity), indent=1) + "\n")
