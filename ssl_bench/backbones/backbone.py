@@ -130,12 +130,19 @@ class Backbone(nn.Module):
     def fold(self) -> None:
         """Merge layers that only matter in training; nothing to do by default."""
 
+    @property
+    def one_size(self) -> str:
+        """Why images must have the size in the name; empty where they need not."""
+        return ""
+
     def take_any_size(self) -> None:
-        """Get ready for images of any size; networks of one size say that they are.
+        """Get ready for images of any size.
 
         Raises:
-            BenchError: if the network is tied to the size in its name.
+            BenchError: if the network is tied to one size.
         """
+        if self.one_size:
+            raise BenchError(self.one_size)
 
     def check_taps(self, taps: Iterable[str]) -> frozenset[str]:
         """Return the asked taps as a set.

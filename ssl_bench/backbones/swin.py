@@ -93,13 +93,12 @@ class Swin(Backbone):
             found[self.FINAL] = inner.norm(map_BHWC).permute(0, 3, 1, 2)
         return found
 
-    def take_any_size(self) -> None:
-        """Say that windows and positions belong to one size.
-
-        Raises:
-            BenchError: always; a V1 without absolute positions does better.
-        """
-        raise BenchError(
+    @property
+    def one_size(self) -> str:
+        """Why images must have the size in the name."""
+        if isinstance(self, SwinV1) and not hasattr(self, "absolute_pos_embed"):
+            return ""
+        return (
             f"{self.arch} is tied to images of {self.size} x {self.size} pixels, and "
             "detection and segmentation have images of any size; take a Swin V1 "
             "without absolute positions"
@@ -134,13 +133,8 @@ class SwinV1(Swin, SwinTransformer):  # type: ignore[misc]
         return Backbone.forward(self, images_BCHW)
 
     def take_any_size(self) -> None:
-        """Cut maps of any size into the windows of the weights.
-
-        Raises:
-            BenchError: with absolute positions, which belong to one size.
-        """
-        if hasattr(self, "absolute_pos_embed"):
-            super().take_any_size()
+        """Cut maps of any size into the windows of the weights."""
+        super().take_any_size()
         inner: Any = self
         self.any_size = True
         inner.patch_embed.strict_img_size = False

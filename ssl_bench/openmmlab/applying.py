@@ -6,6 +6,7 @@ Pure: a recipe and facts in, the config that mmengine runs out.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,11 @@ def apply(recipe: Any, facts: Facts, where: str) -> Applied:
     ):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(
-                [f"{where}: {name}={value!r} is not a whole number of 1 or more"]
+                [
+                    f"{where}: {name}={value!r} is not a whole number of 1 or more; "
+                    "the base batch is images of a GPU times GPUs of the recipe, as in "
+                    "--cfg-options auto_scale_lr.base_batch_size=16"
+                ]
             )
     if not 0 < facts.short <= 1:
         raise ConfigError([f"--short {facts.short:g} is not above 0 and at most 1"])
@@ -139,7 +144,7 @@ def _scale_schedule(config: Any, times: float, short: float) -> None:
             raise ConfigError(
                 [
                     f"--short {short:g} of {train.max_epochs} epochs is less than one; "
-                    f"the least is {1 / train.max_epochs:.3g}"
+                    f"the least is {math.ceil(1e4 / train.max_epochs) / 1e4:g}"
                 ]
             )
         train.max_epochs = round(epochs)
@@ -193,6 +198,13 @@ def _dicts(value: Any) -> Iterator[Any]:
 def _precision(config: Any, facts: Facts) -> None:
     if facts.dtype == "fp32":
         return
+    if facts.device != "cuda":
+        raise ConfigError(
+            [
+                f"--dtype {facts.dtype} trains in mixed precision, which mmengine does "
+                "on a GPU only; leave it out"
+            ]
+        )
     wrapper = config.optim_wrapper
     wrapper.type = "AmpOptimWrapper"
     wrapper.dtype = {"bf16": "bfloat16", "fp16": "float16"}[facts.dtype]
@@ -205,10 +217,11 @@ def _runtime(config: Any, facts: Facts) -> None:
     config.randomness = {"seed": facts.seed, "deterministic": facts.deterministic}
     hooks = config.setdefault("default_hooks", {})
     keep = hooks.setdefault("checkpoint", {"type": "CheckpointHook", "interval": 1})
-    keep.setdefault("type", "CheckpointHook")
-    keep.setdefault("max_keep_ckpts", 1)
-    keep.setdefault("save_best", _BEST.get(config.val_evaluator.type, "auto"))
-    keep.setdefault("rule", "greater")
+    if keep is not None:  # a user may want none
+        keep.setdefault("type", "CheckpointHook")
+        keep.setdefault("max_keep_ckpts", 1)
+        keep.setdefault("save_best", _BEST.get(config.val_evaluator.type, "auto"))
+        keep.setdefault("rule", "greater")
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if facts.workers is not None:
             config[loader].num_workers = facts.workers

@@ -70,16 +70,11 @@ class CocoPrecision(CocoMetric):  # type: ignore[misc]
         self, kind: str, guesses: list[dict[str, Any]], images: list[Any]
     ) -> dict[str, float]:
         names = self.dataset_meta["classes"]
-        sizes = dict.fromkeys((f"{kind}_{end}" for end in ("APs", "APm", "APl")), 0.0)
-        if not guesses:
-            # pycocotools takes no empty list; nothing found is an AP of 0.
-            self.classwise_AP[kind] = dict.fromkeys(names, 0.0)
-            return {**{f"{kind}_{name}": 0.0 for name in _THRESHOLDS}, **sizes}
         if kind == "segm":
             # With a box beside it, pycocotools takes the box's area for the mask's.
             for guess in guesses:
                 guess.pop("bbox", None)
-        run = COCOeval(self._coco_api, self._coco_api.loadRes(guesses), kind)
+        run = COCOeval(self._coco_api, self._results(guesses), kind)
         run.params.catIds = self.cat_ids
         run.params.imgIds = images
         run.params.maxDets = list(self.proposal_nums)
@@ -100,6 +95,15 @@ class CocoPrecision(CocoMetric):  # type: ignore[misc]
                 precision[:, :, :, place, _LOUDEST]
             )
         return found
+
+    def _results(self, guesses: list[dict[str, Any]]) -> Any:
+        """Return detections as pycocotools has them; it reads no empty list."""
+        if guesses:
+            return self._coco_api.loadRes(guesses)
+        nothing = COCO()
+        nothing.dataset = {**self._coco_api.dataset, "annotations": []}
+        nothing.createIndex()
+        return nothing
 
 
 @METRICS.register_module()

@@ -76,7 +76,7 @@ def fit(config: Any, backbone: Backbone, classes: int, where: str) -> Any:
         ConfigError: where the neck cannot take the network's taps.
     """
     config = copy.deepcopy(config)
-    kind = str(config.get("backbones", "any"))
+    kind = _kind_of_recipe(config, where)
     own = kind_of(backbone)
     fits = own == kind or kind == "any" or (kind == "maps" and own == "resnet")
     if not fits:
@@ -89,7 +89,11 @@ def fit(config: Any, backbone: Backbone, classes: int, where: str) -> Any:
             ]
         )
     model = config.model
-    _statistics(model, backbone)
+    model.backbone.init_cfg = None  # ours are placed, none is fetched
+    if "pretrained" in model:
+        model.pretrained = None
+    # Our own network turns the channels itself where it has to.
+    _statistics(model, backbone, turned=kind == "resnet")
     if kind == "resnet":
         widths = _fit_resnet(model, backbone)
     else:
@@ -103,13 +107,34 @@ def fit(config: Any, backbone: Backbone, classes: int, where: str) -> Any:
     return config
 
 
-def _statistics(model: Any, backbone: Backbone) -> None:
-    mean, std = backbone.input.mean, backbone.input.std
+def _kind_of_recipe(config: Any, where: str) -> str:
+    """Return what the recipe takes; one of the user's own may not say so.
+
+    Raises:
+        ConfigError: for a backbone that a checkpoint of ours cannot fill.
+    """
+    kind, own = config.get("backbones"), config.model.backbone.get("type")
+    if own == "BackboneTaps":
+        return str(kind or "any")
+    if str(own).startswith("ResNet"):
+        return str(kind or "resnet")
+    raise ConfigError(
+        [
+            f"{where}: model.backbone is a {own}, which the checkpoint is not placed "
+            "in; write model=dict(backbone=dict(_delete_=True, type='BackboneTaps'))"
+        ]
+    )
+
+
+def _statistics(model: Any, backbone: Backbone, *, turned: bool) -> None:
+    bgr = turned and bool(getattr(backbone, "bgr", False))
+    order = -1 if bgr else 1
+    mean, std = backbone.input.mean[::order], backbone.input.std[::order]
     if backbone.input.channels != 3:
         raise ConfigError([f"{backbone.arch} takes no colour images; detectors do"])
     model.data_preprocessor.mean = [round(255 * value, 6) for value in mean]
     model.data_preprocessor.std = [round(255 * value, 6) for value in std]
-    model.data_preprocessor.bgr_to_rgb = not getattr(backbone, "bgr", False)
+    model.data_preprocessor.bgr_to_rgb = not bgr
 
 
 def _fit_resnet(model: Any, backbone: Backbone) -> list[int]:
@@ -120,11 +145,14 @@ def _fit_resnet(model: Any, backbone: Backbone) -> list[int]:
     model.backbone.stem_channels = width
     shared = model.get("roi_head", {}).get("shared_head")
     if shared is not None:
+        shared.init_cfg = None
         shared.depth, shared.base_channels = depth, width
     return [backbone.dims[layer] for layer in LAYERS]
 
 
 def _fit_taps(model: Any, backbone: Backbone, where: str) -> list[int]:
+    if backbone.one_size:
+        raise ConfigError([backbone.one_size])
     wanted = _wanted_taps(model, backbone)
     asked = model.backbone.get("taps")
     taps = [asked] if isinstance(asked, str) else list(asked or wanted)
@@ -195,6 +223,8 @@ def _fit_segmentor(model: Any, widths: Sequence[int], classes: int) -> None:
 def _fit_neck(neck: Any, widths: Sequence[int]) -> None:
     if neck.type == "Feature2Pyramid":
         neck.embed_dim = widths[0]
+        # Its own default too, but what is not written cannot be replaced in `applying`.
+        neck.setdefault("norm_cfg", {"type": "SyncBN", "requires_grad": True})
     elif neck.type == "SimpleFeaturePyramid":
         neck.in_channels = widths[-1]
     else:

@@ -7,6 +7,7 @@ A recipe is an ordinary config of MMDetection or MMSegmentation with a few keys 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,17 +101,12 @@ def fitting_recipe(protocol: str, dataset: str, kind: str) -> str:
     Raises:
         ConfigError: where none fits, with those that there are.
     """
-    known = {name: read_recipe(path, {}) for name, path in recipes(protocol).items()}
+    known = _offers(protocol)
     published = {"detect": "coco", "segment": "voc12aug"}[protocol]
     for wanted in (dataset, published, "ade20k"):
-        fitting = [
-            name
-            for name, config in known.items()
-            if config.get("default") and config.dataset == wanted
-        ]
         for backbones in (kind, "maps") if kind == "resnet" else (kind,):
-            for name in fitting:
-                if known[name].backbones == backbones:
+            for name, offer in known.items():
+                if offer == (True, wanted, backbones):
                     return name
     raise ConfigError(
         [
@@ -118,6 +114,20 @@ def fitting_recipe(protocol: str, dataset: str, kind: str) -> str:
             f"{', '.join(known)}"
         ]
     )
+
+
+@functools.cache
+def _offers(protocol: str) -> dict[str, tuple[bool, str, str]]:
+    """Return of every shipped recipe whether it may be taken, its data and networks."""
+    found = {}
+    for name, path in recipes(protocol).items():
+        config = read_recipe(path, {})
+        found[name] = (
+            bool(config.get("default")),
+            str(config.dataset),
+            str(config.backbones),
+        )
+    return found
 
 
 @contextlib.contextmanager

@@ -17,11 +17,13 @@ import torch
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.registry import DATASETS, DefaultScope
 
 from ssl_bench.backbones import Backbone
 from ssl_bench.checkpoints import reader
 from ssl_bench.data.dense import DenseSplit, LabelMaps
 from ssl_bench.errors import BenchError
+from ssl_bench.files import atomic_write_text
 from ssl_bench.openmmlab import gate, stack
 from ssl_bench.openmmlab.applying import Applied
 from ssl_bench.openmmlab.offered import offer_backbone, offer_split
@@ -115,11 +117,10 @@ def _train_and_test(job: Job, start: Path | None) -> Found:
             runner.train()
         else:
             _load_trained(runner, job.trained)
-        values = kept.history.get(runner.iter) if job.trained is None else None
-        metric = None if values is None else _metric(runner)
-        if values is None or not _classwise(metric):
-            values = runner.val()
-            metric = _metric(runner)
+        # Every process decides alike: values by class are on the first one only.
+        if job.trained is not None or kept.latest != runner.iter:
+            runner.val()
+        values, metric = kept.history[runner.iter], _metric(runner)
         sheet = draw(runner, job.work_dir)
     except torch.cuda.OutOfMemoryError as error:
         raise BenchError(_memory(job, "the GPU is out of memory")) from error
@@ -155,11 +156,14 @@ def _memory(job: Job, what: str) -> str:
 def _runner(job: Job, start: Path | None, hooks: list[Hook]) -> CheckpointingRunner:
     _, world = get_dist_info()
     config = job.applied.config
+    train = config.train_dataloader
+    if job.trained is None:
+        train = {**train, "dataset": _train_images(job)}
     runner = CheckpointingRunner(
         device=job.device,
         model=config.model,
         work_dir=str(job.work_dir),
-        train_dataloader=config.train_dataloader,
+        train_dataloader=train,
         val_dataloader=config.val_dataloader,
         train_cfg=config.train_cfg,
         val_cfg=config.get("val_cfg") or {"type": "ValLoop"},
@@ -194,6 +198,25 @@ def _runner(job: Job, start: Path | None, hooks: list[Hook]) -> CheckpointingRun
     return runner
 
 
+def _train_images(job: Job) -> Any:
+    """Return the training data set, which the recipe's filter must not have emptied."""
+    dataset = None
+    with DefaultScope.overwrite_default_scope(_SCOPES[job.protocol]):
+        try:
+            dataset = DATASETS.build(job.applied.config.train_dataloader.dataset)
+        except ValueError as error:
+            if "need at least one array" not in str(error):  # numpy's of no image
+                raise
+    if not dataset:
+        raise BenchError(
+            f"no image is left of the {len(job.splits['train'])} of "
+            f"{job.splits['train'].split}: the recipe leaves out images without boxes "
+            "and small ones; label some, or --cfg-options "
+            "train_dataloader.dataset.filter_cfg.min_size=1"
+        )
+    return dataset
+
+
 class PlaceWeights(Hook):  # type: ignore[misc]
     """Bring the checkpoint into the model before its first step, and prove it.
 
@@ -225,6 +248,7 @@ class KeepMetrics(Hook):  # type: ignore[misc]
 
     Attributes:
         history: metrics by iteration.
+        latest: the iteration of the last evaluation in this process.
     """
 
     priority = "HIGH"
@@ -233,6 +257,7 @@ class KeepMetrics(Hook):  # type: ignore[misc]
     def __init__(self, work_dir: Path) -> None:
         self.path = work_dir / self.FILE
         self.history: dict[int, dict[str, float]] = {}
+        self.latest = -1
 
     def before_train(self, runner: Any) -> None:
         """Take up the evaluations of the iterations that the model has behind it."""
@@ -246,6 +271,7 @@ class KeepMetrics(Hook):  # type: ignore[misc]
 
     def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
         """Keep one evaluation."""
+        self.latest = runner.iter
         self.history[runner.iter] = {
             # A size that no object has is no number, and a file holds none.
             name: float(value)
@@ -253,7 +279,7 @@ class KeepMetrics(Hook):  # type: ignore[misc]
             if math.isfinite(value)
         }
         if runner.rank == 0:
-            self.path.write_text(json.dumps(self.history, indent=1) + "\n")
+            atomic_write_text(self.path, json.dumps(self.history, indent=1) + "\n")
 
 
 class StopAtNan(Hook):  # type: ignore[misc]
@@ -314,7 +340,7 @@ def _classwise(metric: Any) -> dict[str, dict[str, float]]:
     by_kind = getattr(metric, "classwise_AP", None)
     if by_kind is not None:
         several = any(isinstance(v, dict) for v in by_kind.values())
-        found = dict(by_kind) if several else {"AP": dict(by_kind)}
+        found = dict(by_kind) if several else {"AP50": dict(by_kind)}
         found = {key: values for key, values in found.items() if values}
     iou = getattr(metric, "classwise_IoU", None)
     if iou:

@@ -93,8 +93,9 @@ class ClassIoU(IoUMetric):  # type: ignore[misc]
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
         """Return ``mIoU``, ``mAcc`` and ``aAcc``."""
+        # Single precision would lose pixels beyond 2 ** 24 of a class.
         shared, either, _, truth = (
-            np.asarray(sum(part), dtype=np.float64)
+            np.sum([np.asarray(one, dtype=np.float64) for one in part], axis=0)
             for part in zip(*results, strict=True)
         )
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -18,6 +18,12 @@ from ssl_bench.errors import BenchError
 from ssl_bench.openmmlab.offered import offered_backbone
 from ssl_bench.training.drop_path import set_drop_path
 
+_PROBE = 224
+"""Pixels of an image's edge that every network of maps takes."""
+
+_PROBE = 64
+"""Pixels of the image that shows which parameters a tap depends on."""
+
 
 class BackboneTaps(BaseModule):  # type: ignore[misc]
     """Give several taps of our network as maps.
@@ -54,12 +60,21 @@ class BackboneTaps(BaseModule):  # type: ignore[misc]
 
     def _rest_unused(self) -> None:
         """Take from training what no tap depends on, as several processes need."""
-        if self.frozen or "final" in self.taps:
+        if self.frozen:
             return
-        for name in ("norm", "fc_norm", "head"):
-            module = getattr(self.network, name, None)
-            if isinstance(module, nn.Module):
-                module.requires_grad_(False)
+        edge = _PROBE
+        if isinstance(self.network, TokenBackbone):
+            edge = 2 * self.network.patch
+        was_training = self.network.training
+        self.network.eval()
+        with torch.enable_grad():
+            image = torch.zeros(1, self.network.input.channels, edge, edge)
+            found = self.network.forward_taps(image, self.taps)
+            sum(tap.sum() for tap in found.values()).backward()  # type: ignore[union-attr]
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(parameter.grad is not None)
+            parameter.grad = None
+        self.network.train(was_training)
 
     def init_weights(self) -> None:
         """Leave the weights: they are those of the checkpoint."""

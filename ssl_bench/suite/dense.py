@@ -124,7 +124,7 @@ def _open(kind: str, name: str, request: Request) -> dict[str, DenseSplit]:
         splits = {role: s.limited(request.limit) for role, s in splits.items()}
     found = []
     for split in splits.values():
-        if not split.bundled:
+        if request.data_root is not None or not split.bundled:
             found += [f"{split.split}: {text}" for text in dense.check(split)]
     if found:
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

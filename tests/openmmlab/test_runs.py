@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_bench import backbones, protocols, suite
+from ssl_bench import backbones, launch, progress, protocols, suite
 from ssl_bench.checkpoints import reader
 from ssl_bench.errors import BenchError
+from ssl_bench.features import Extraction
 from ssl_bench.openmmlab import gate
 from ssl_bench.results.record import Record
+from ssl_bench.training.checkpoints import CheckpointingRunner
 from tests.openmmlab import small
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
@@ -197,3 +202,59 @@ def test_a_loss_that_is_no_number_stops_the_run(scenes: Path, tmp_path: Path) ->
     options = {"optim_wrapper.optimizer.lr": 1e30}
     with pytest.raises(BenchError, match=r"loss is (nan|inf) .*optimizer\.lr="):
         run("fcn", scenes, tmp_path, options=options)
+
+
+def test_an_image_list_that_the_recipe_empties(scenes: Path, tmp_path: Path) -> None:
+    options = {"train_dataloader.dataset.filter_cfg.min_size": 1000}
+    with pytest.raises(BenchError, match=r"no image is left of the 8 .*min_size=1$"):
+        run("fpn", scenes, tmp_path, options=options)
+
+
+def test_too_little_memory_says_what_to_lower(
+    scenes: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def full(self: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried 9 bytes")
+
+    monkeypatch.setattr(CheckpointingRunner, "train", full)
+    with pytest.raises(BenchError, match=r"too little memory with 2 .*batch_size=1"):
+        run("fcn", scenes, tmp_path)
+
+
+def test_mixed_precision_needs_a_gpu(scenes: Path, tmp_path: Path) -> None:
+    bf16 = Extraction(device="cpu", dtype="bf16", workers=0)
+    with pytest.raises(BenchError, match=r"--dtype bf16 .*on a GPU only"):
+        run("fcn", scenes, tmp_path, extraction=bf16)
+
+
+def together(which: str, root: Path, work_dir: Path) -> None:
+    """Train in the processes of torchrun; see the test below."""
+    with launch.together("pytorch", "cpu"):
+        progress.be_quiet(launch.rank() > 0)
+        record = run(which, root, work_dir, options={"train_dataloader.batch_size": 1})
+    if launch.rank() == 0:
+        values = {metric.name: metric.value for metric in record.metrics}
+        facts = {key: record.environment[key] for key in ("processes", "batch", "lr")}
+        (work_dir / "found.json").write_text(json.dumps({**values, **facts}))
+
+
+def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from tests.openmmlab.test_runs import together; "
+        f"together('fcn', Path({str(scenes)!r}), Path({str(tmp_path / 'two')!r}))"
+    )
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    words = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run"]
+    words += ["--standalone", "--nproc_per_node=2", str(script)]
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        words, cwd=root, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "two" / "found.json").read_text())
+    # One image of each of two processes is the recipe's batch: nothing is scaled.
+    assert (found["processes"], found["batch"], found["lr"]) == (2, 2, 0.01)
+    assert 0 <= found["mIoU"] <= 100
+    assert len(steps(tmp_path / "two")) == 3

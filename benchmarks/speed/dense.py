@@ -1,0 +1,205 @@
+"""Detection and segmentation: our Runner around OpenMMLab's loop, and the start.
+
+The same config, model, data and workers, trained for some iterations by mmengine's
+Runner alone, as MMDetection's and MMSegmentation's own scripts build it, and through
+``ssl_bench.openmmlab.run`` with its weights, comparison, step log and bar. Rounds
+alternate; of each the iterations after the first few are timed from the end of one to
+the end of the next, so that loading and every hook count.
+
+Start-up is the time of a fresh process from its first statement to the end of the first
+iteration, imports included.
+
+    python -m benchmarks.speed.dense
+    python -m benchmarks.speed.dense --iterations 10 --repeats 1   # a quick look
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+BEGIN = time.perf_counter()
+
+import torch  # noqa: E402
+from mmengine.hooks import Hook  # noqa: E402
+from mmengine.registry import HOOKS  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+
+from benchmarks.speed import measure  # noqa: E402
+from ssl_bench import suite  # noqa: E402
+from ssl_bench.features import Extraction  # noqa: E402
+from ssl_bench.openmmlab import run, stack  # noqa: E402
+from ssl_bench.openmmlab.applying import Applied, Facts, apply  # noqa: E402
+from ssl_bench.openmmlab.offered import offer_split  # noqa: E402
+
+CASES = {
+    "detect": "mask-rcnn_fpn_digit-scenes",
+    "segment": "fcn-d8_digit-scenes",
+}
+WARM_UP = 5
+BARS = {"overhead_at_most_percent": 2.0}
+_STAMPS: list[float] = []
+
+
+@HOOKS.register_module()
+class IterationClock(Hook):  # type: ignore[misc]
+    """Note when each iteration has ended, all other hooks included."""
+
+    priority = "LOWEST"
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Note the time."""
+        del runner, batch_idx, data_batch, outputs
+        _STAMPS.append(time.perf_counter())
+
+
+def prepared(protocol: str, iterations: int, work_dir: Path) -> tuple[Any, Applied]:
+    """Return the plan of a case and the config that is run."""
+    options = {
+        "train_cfg": {
+            "_delete_": True,
+            "type": "IterBasedTrainLoop",
+            "max_iters": iterations,
+            "val_interval": iterations,
+        },
+        "default_hooks.checkpoint": None,
+        "log_processor.by_epoch": False,
+        "custom_hooks": [{"type": "IterationClock"}],
+    }
+    request = suite.Request(
+        config=CASES[protocol],
+        extraction=Extraction(device="cpu", workers=0),
+        options=options,
+        limit=4 * iterations,
+    )
+    plan = suite.plan_evaluation(request, protocol)
+    facts = Facts(1, "cpu", "fp32", 0, 0, False, 1.0, str(work_dir))
+    applied = apply(plan.settings.fitted, facts, plan.config_name)
+    for part in applied.config.param_scheduler:
+        part.by_epoch = False
+    return plan, applied
+
+
+def bare(protocol: str, iterations: int, work_dir: Path) -> list[float]:
+    """Train by mmengine's Runner alone; return seconds of each timed iteration."""
+    plan, applied = prepared(protocol, iterations, work_dir)
+    stack.register(protocol)
+    config = applied.config
+    for role, split in plan.dataset.items():
+        if protocol == "segment":
+            offer_split(role, split)
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    config.test_dataloader = config.test_cfg = config.test_evaluator = None
+    config.experiment_name = f"bare-{time.monotonic_ns()}"
+    _STAMPS.clear()
+    Runner.from_cfg(config).train()
+    return spans()
+
+
+def ours(protocol: str, iterations: int, work_dir: Path) -> list[float]:
+    """Train through this package; return seconds of each timed iteration."""
+    plan, applied = prepared(protocol, iterations, work_dir)
+    _STAMPS.clear()
+    run.train_and_test(
+        run.Job(
+            protocol=protocol,
+            name=plan.config_name,
+            applied=applied,
+            backbone=plan.backbone,
+            splits={
+                "train": plan.dataset["train"],
+                "test": plan.dataset["test"].limited(1),
+            }
+            if protocol == "segment"
+            else plan.dataset,
+            device=torch.device("cpu"),
+            seed=0,
+            work_dir=work_dir,
+            identity={},
+        )
+    )
+    return spans()
+
+
+def spans() -> list[float]:
+    """Return the times between the ends of iterations, the first few left out."""
+    pairs = zip(_STAMPS[WARM_UP:], _STAMPS[WARM_UP + 1 :], strict=False)
+    return [later - earlier for earlier, later in pairs]
+
+
+def start_up(kind: str, protocol: str) -> float:
+    """Return seconds from a fresh process's start to the end of its first iteration."""
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.dense",
+        "--start-up",
+        kind,
+        protocol,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR"
+    )
+    parser.add_argument("--start-up", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    kinds = {"bare": bare, "ours": ours}
+    with tempfile.TemporaryDirectory() as name:
+        if args.start_up:
+            kind, protocol = args.start_up
+            with contextlib.redirect_stdout(io.StringIO()):
+                kinds[kind](protocol, 1, Path(name))
+            print(_STAMPS[0] - BEGIN)
+            return
+        report: dict[str, Any] = {
+            "what": f"{args.iterations} iterations of 8 images a round, 2 threads",
+            "bars": BARS,
+        }
+        for protocol in CASES:
+            medians: dict[str, list[float]] = {kind: [] for kind in kinds}
+            for number in range(args.repeats):
+                for kind, train in kinds.items():
+                    place = Path(name) / f"{protocol}-{kind}-{number}"
+                    with contextlib.redirect_stdout(io.StringIO()):
+                        found = sorted(train(protocol, args.iterations, place))
+                    medians[kind].append(found[len(found) // 2])
+                print(protocol, {k: round(v[-1], 4) for k, v in medians.items()})
+            pairs = zip(medians["ours"], medians["bare"], strict=True)
+            begun = {
+                kind: [start_up(kind, protocol) for _ in range(args.repeats)]
+                for kind in kinds
+            }
+            report[protocol] = {
+                "overhead_percent": measure.spread(
+                    [100 * (o / b - 1) for o, b in pairs]
+                ),
+                "iteration_s": {k: measure.spread(v) for k, v in medians.items()},
+                "start_up_s": {k: measure.spread(v) for k, v in begun.items()},
+            }
+    report["machine"] = measure.machine(
+        ("ssl_bench", "torch", "onedl-mmengine", "onedl-mmdetection")
+    )
+    measure.write("dense", report, args.out)
+
+
+if __name__ == "__main__":
+    main()
