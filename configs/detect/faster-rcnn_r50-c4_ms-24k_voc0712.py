@@ -7,7 +7,7 @@ processes; the shared head (the ResNet's last stage) ends in one more batch norm
 its weights come from the checkpoint too; 24k iterations in place of 18k.
 
 Cost: 24,000 iterations of 16 images of 480 to 800 pixels.
-Expected: MoCo v2's VOC AP50 82.64; 11-point AP on VOC2007 test.
+Expected: MoCo v2 (200 epochs) AP50 81.06, by the 11-point rule on VOC2007 test.
 Source: MMSelfSup 1.x, configs/benchmarks/mmdetection/voc0712/.
 """
 

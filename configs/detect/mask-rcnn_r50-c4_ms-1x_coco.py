@@ -7,6 +7,7 @@ processes, one more batch norm after the shared head, six scales, 1,000 iteratio
 warm-up (MMSelfSup 1.x inherits 500 by an oversight).
 
 Cost: 12 passes over 118 k images of 640 to 800 pixels.
+Expected: no figure was published for it.
 Source: MMSelfSup 0.x, configs/benchmarks/mmdetection/coco/.
 """
 

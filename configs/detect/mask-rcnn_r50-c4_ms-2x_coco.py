@@ -6,6 +6,7 @@ MMSelfSup 1.x's file of this name ends after 12 epochs, before its first milesto
 one trains all 24.
 
 Cost: 24 passes over 118 k images of 640 to 800 pixels.
+Expected: no figure was published for it.
 Source: MMSelfSup 0.x, configs/benchmarks/mmdetection/coco/.
 """
 

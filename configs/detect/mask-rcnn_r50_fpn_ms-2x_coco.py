@@ -3,6 +3,7 @@
     ssl-bench detect mask-rcnn_r50_fpn_ms-2x_coco --pretrain CKPT
 
 Cost: 24 passes over 118 k images of 640 to 800 pixels.
+Expected: no figure was published for it.
 Source: MMSelfSup 0.x, configs/benchmarks/mmdetection/coco/.
 """
 

@@ -15,7 +15,9 @@ backbones = "maps"
 default = True
 
 model = dict(
-    backbone=dict(_delete_=True, type="BackboneTaps", drop_path_rate=0.2),
+    backbone=dict(
+        _delete_=True, type="BackboneTaps", drop_path_rate=0.2, norm_maps=True
+    ),
 )
 optim_wrapper = dict(
     _delete_=True,

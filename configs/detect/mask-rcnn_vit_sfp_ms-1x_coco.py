@@ -7,6 +7,7 @@ layer-wise decay and the drop path are ViTDet's; the schedule is the common 1x i
 of ViTDet's 100 epochs with large-scale jitter, and attention is global everywhere.
 
 Cost: 12 passes over 118 k images of 640 to 800 pixels.
+Expected: no figure was published for it.
 Source: Li et al. 2022, arXiv:2203.16527; detectron2, projects/ViTDet.
 """
 

@@ -5,6 +5,7 @@
 Differs from MMSegmentation's own: a plain ResNet with the 7x7 stem.
 
 Cost: 40,000 iterations of 8 crops of 769 pixels.
+Expected: no figure was published for it.
 Source: MMSelfSup 0.x, configs/benchmarks/mmsegmentation/cityscapes/.
 """
 

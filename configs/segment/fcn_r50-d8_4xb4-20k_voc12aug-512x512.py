@@ -6,6 +6,7 @@ Differs from MMSegmentation's own: a plain ResNet with the 7x7 stem. The stock r
 has three 3x3 convolutions there, which a checkpoint with a 7x7 one leaves unloaded.
 
 Cost: 20,000 iterations of 16 crops of 512 pixels.
+Expected: MoCo v2 (200 epochs) 67.55 mIoU.
 Source: MMSelfSup 0.x, configs/benchmarks/mmsegmentation/voc12aug/.
 """
 

@@ -18,7 +18,9 @@ default = True
 
 model = dict(
     pretrained=None,
-    backbone=dict(_delete_=True, type="BackboneTaps", drop_path_rate=0.3),
+    backbone=dict(
+        _delete_=True, type="BackboneTaps", drop_path_rate=0.3, norm_maps=True
+    ),
 )
 optim_wrapper = dict(
     _delete_=True,

@@ -56,7 +56,7 @@ class Applied:
         base_batch: the recipe's.
         lr: the learning rate of that batch.
         notes: what was changed because of the machine, for the user.
-        sync: whether batch norms are to be shared by processes on a CPU.
+        sync: whether every batch norm is to see the batches of all processes.
     """
 
     config: Any
@@ -175,9 +175,9 @@ def _schedulers(config: Any) -> list[Any]:
 
 def _norms(config: Any, facts: Facts, notes: list[str]) -> bool:
     """Take plain batch norms where synchronised ones cannot run."""
-    if facts.processes > 1 and facts.device == "cuda":
-        return False
     found = [part for part in _dicts(config.model) if part.get("type") == "SyncBN"]
+    if facts.processes > 1 and facts.device == "cuda":
+        return bool(found)  # for the norms of a network of ours
     for part in found:
         part["type"] = "BN"
     if found and facts.processes == 1:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 _AREAS = ("all", "small", "medium", "large")
 _THRESHOLDS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
-_LOUDEST = 2  # the largest of three numbers of detections an image
+_COUNTED = 0  # the first of several numbers of detections an image, 100 in COCO
 
 
 def mean_precision(precision: NDArray[np.float64]) -> float:
@@ -83,16 +83,16 @@ class CocoPrecision(CocoMetric):  # type: ignore[misc]
         run.accumulate()
         precision = run.eval["precision"]  # thresholds, recalls, classes, sizes, counts
         self.classwise_AP[kind] = {
-            name: mean_precision(precision[:, :, index, 0, _LOUDEST])
+            name: mean_precision(precision[:, :, index, 0, _COUNTED])
             for index, name in enumerate(names)
         }
         found = {
-            f"{kind}_{name}": mean_precision(precision[part, :, :, 0, _LOUDEST])
+            f"{kind}_{name}": mean_precision(precision[part, :, :, 0, _COUNTED])
             for name, part in _THRESHOLDS.items()
         }
         for place, size in enumerate(_AREAS[1:], start=1):
             found[f"{kind}_AP{size[0]}"] = mean_precision(
-                precision[:, :, :, place, _LOUDEST]
+                precision[:, :, :, place, _COUNTED]
             )
         return found
 

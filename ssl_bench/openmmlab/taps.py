@@ -36,6 +36,8 @@ class BackboneTaps(BaseModule):  # type: ignore[misc]
         taps: of the network, in the order in which the neck takes them.
         frozen: keep every parameter and statistic as it is.
         drop_path_rate: of the last block.
+        norm_maps: end every map in a layer norm over its channels, trained from the
+            start, as published detectors and segmentors on Swin and ConvNeXt do.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class BackboneTaps(BaseModule):  # type: ignore[misc]
         taps: Sequence[str],
         frozen: bool = False,
         drop_path_rate: float = 0.0,
+        norm_maps: bool = False,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg=None)
@@ -57,6 +60,8 @@ class BackboneTaps(BaseModule):  # type: ignore[misc]
             set_drop_path(self.network, drop_path_rate)
         self.network.requires_grad_(not frozen)
         self._rest_unused()
+        widths = [self.network.dims[tap] for tap in self.taps] if norm_maps else []
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
 
     def _rest_unused(self) -> None:
         """Take from training what no tap depends on, as several processes need."""
@@ -91,7 +96,11 @@ class BackboneTaps(BaseModule):  # type: ignore[misc]
         images_BCHW = self._fitted(images_BCHW)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             found = self.network.forward_taps(images_BCHW, self.taps)
-        return tuple(self._map(found[tap], images_BCHW) for tap in self.taps)
+        maps = [self._map(found[tap], images_BCHW) for tap in self.taps]
+        for index, norm in enumerate(self.norms):
+            normed: Tensor = norm(maps[index].permute(0, 2, 3, 1))
+            maps[index] = normed.permute(0, 3, 1, 2).contiguous()
+        return tuple(maps)
 
     def _fitted(self, images_BCHW: Tensor) -> Tensor:
         if not isinstance(self.network, TokenBackbone):

@@ -199,6 +199,8 @@ def test_an_unknown_name_is_refused_with_near_ones() -> None:
         ("segment", "cityscapes", "resnet", "fcn_r50-d8_4xb2-40k_cityscapes-769x769"),
         ("segment", "ade20k", "tokens", "vit_upernet_8xb2-160k_ade20k-512x512"),
         ("segment", "ade20k", "maps", "swin_upernet_8xb2-160k_ade20k-512x512"),
+        # The data first, and a plain ResNet has four maps too.
+        ("segment", "ade20k", "resnet", "swin_upernet_8xb2-160k_ade20k-512x512"),
         ("segment", "digit-scenes", "resnet", "fcn-d8_digit-scenes"),
         ("segment", "digit-scenes", "tokens", "vit_upernet_digit-scenes"),
         # A folder of one's own takes the published recipe.

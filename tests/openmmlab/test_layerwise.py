@@ -139,6 +139,15 @@ def test_a_network_that_no_rule_is_known_for(wrapped: bool) -> None:
         rates(strange, 0.65)
 
 
+def test_a_head_named_as_the_networks_parts_has_the_full_rate() -> None:
+    built = Segmentor(backbones.build(VIT, 0))
+    built.blocks = nn.ModuleList([nn.Conv2d(4, 4, 1)])
+    built.patch_embed = nn.Conv2d(4, 4, 1)
+    found = rates(built, DECAY)
+    assert found["blocks.0.weight"] == (LR, WEIGHT_DECAY)
+    assert found["patch_embed.weight"] == (LR, WEIGHT_DECAY)
+
+
 def test_what_is_not_trained_is_in_no_group() -> None:
     built = Segmentor(backbones.build(VIT, 0))
     built.backbone.requires_grad_(False)

@@ -167,6 +167,7 @@ def test_a_frozen_network_stays_to_the_last_bit(
         assert all(still) if frozen else not any(still)
         assert wrapper.training
         assert wrapper.network.training is not frozen
+        assert any(p.requires_grad for p in wrapper.parameters()) is not frozen
     frozen_one = taps_of(lively(VIT), ["block4"], frozen=True, drop_path_rate=0.3)
     assert not any(type(m).__name__ == "DropPath" for m in frozen_one.modules())
     assert frozen_one.train().forward(images(64, 64))[0].requires_grad is False
@@ -327,9 +328,11 @@ def test_images_of_a_batch_do_not_touch_each_other() -> None:
     with torch.no_grad():
         together = wrapper(given)
         alone = wrapper(given[1:2])
-        # Another size in between: masks belong to a size.
-        wrapper(images(40, 200))
+        # Another shape in between, of as many windows: masks belong to a shape.
+        turned = wrapper(images(88, 72))
+        fresh = taps_of(lively(SWIN_WIDE), LAYERS)(images(88, 72))
         again = wrapper(given)
+    assert all(map(torch.equal, turned, fresh))
     for one, single, later in zip(together, alone, again, strict=True):
         assert torch.allclose(one[1:2], single, atol=1e-5)
         assert torch.equal(one, later)
@@ -356,3 +359,14 @@ def test_a_swin_trains_at_sizes_that_come_and_go() -> None:
 def test_what_is_tied_to_one_size_refuses(arch: str) -> None:
     with pytest.raises(BenchError, match=r"is tied to images of .* take a Swin V1"):
         taps_of(backbones.build(arch, 0), LAYERS)
+
+
+def test_maps_end_in_a_norm_where_the_recipe_says_so() -> None:
+    backbone = lively(SWIN)
+    raw = taps_of(backbone, LAYERS)(images(64, 96))
+    normed = taps_of(backbone, LAYERS, norm_maps=True)(images(64, 96))
+    for one, other in zip(raw, normed, strict=True):
+        mean = one.mean(dim=1, keepdim=True)
+        spread = one.var(dim=1, keepdim=True, unbiased=False)
+        expected = (one - mean) / (spread + 1e-5).sqrt()
+        assert torch.allclose(other, expected, atol=1e-5)
