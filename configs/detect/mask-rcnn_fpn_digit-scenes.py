@@ -3,7 +3,13 @@
     ssl-bench detect
 
 The recipe of COCO with images in their own size, neck and heads of a quarter of the
-width, smaller anchors and fewer proposals.
+width, smaller anchors, fewer proposals and 6 epochs of 480 images. After 12 epochs a
+network at random initialisation has nearly caught up: 90.2 box AP50 against 93.7.
+
+Cost: five minutes on two cores.
+Expected: the bundled backbone 79.5 box AP50, 50.4 mask AP; random initialisation 56.9
+    and 35.5.
+Source: the recipe it inherits; schedule and widths are our own.
 """
 
 _base_ = "mask-rcnn_r50_fpn_ms-1x_coco.py"
@@ -46,15 +52,8 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
 auto_scale_lr = dict(base_batch_size=8)
 optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10))
-train_cfg = dict(max_epochs=12, val_interval=12)
+train_cfg = dict(max_epochs=6, val_interval=6)
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=60),
-    dict(
-        type="MultiStepLR",
-        begin=0,
-        end=12,
-        by_epoch=True,
-        milestones=[8, 11],
-        gamma=0.1,
-    ),
+    dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=30),
+    dict(type="MultiStepLR", begin=0, end=6, by_epoch=True, milestones=[4], gamma=0.1),
 ]
