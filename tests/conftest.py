@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 # Before torch is imported: waiting threads must not spin on cores that others need.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -13,6 +15,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+# mmpretrain, which writes checkpoints that are read here, has multimodal models that do
+# not import beside today's transformers, and takes them in once pycocotools is there.
+sys.modules.setdefault(
+    "mmpretrain.models.multimodal", ModuleType("mmpretrain.models.multimodal")
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,8 +2,12 @@
 
     ssl-bench segment
 
-The recipe of VOC 2012 with images in their own size, heads of a quarter of the width
-and 2,100 iterations of 8 images (24 passes).
+The recipe of VOC 2012 with images in their own size, heads of a quarter of the width,
+five times the learning rate and 2,100 iterations of 8 images (24 passes).
+
+Cost: ten minutes on two cores.
+Expected: after half of it (--short 0.5) the bundled backbone 33.1 mIoU.
+Source: the recipe it inherits; schedule and widths are our own.
 """
 
 _base_ = "fcn_r50-d8_4xb4-20k_voc12aug-512x512.py"
@@ -43,6 +47,7 @@ val_dataloader = dict(
     dataset=dict(_delete_=True, type="BaseSegDataset", pipeline=test_pipeline),
 )
 auto_scale_lr = dict(base_batch_size=8)
+optim_wrapper = dict(optimizer=dict(lr=0.05))
 train_cfg = dict(max_iters=2100, val_interval=2100)
 param_scheduler = [
     dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=2100, by_epoch=False)

@@ -19,7 +19,7 @@ from ssl_bench.openmmlab import detection_metrics, layerwise
 from ssl_bench.openmmlab.taps import BackboneTaps
 
 __all__ = [
-    "ResLayerExtraNorm",
+    "LastStageExtraNorm",
     "SimpleFeaturePyramid",
     "detection_metrics",
     "layerwise",
@@ -29,7 +29,7 @@ MODELS.register_module(name="BackboneTaps", module=BackboneTaps)
 
 
 @MODELS.register_module()
-class ResLayerExtraNorm(BaseModule):  # type: ignore[misc]
+class LastStageExtraNorm(BaseModule):  # type: ignore[misc]
     """Apply a ResNet's last stage to every region, then one more batch norm.
 
     The batch norm keeps the head's gradient in bounds where the backbone was trained
@@ -44,7 +44,8 @@ class ResLayerExtraNorm(BaseModule):  # type: ignore[misc]
         style: ``pytorch`` or ``caffe``.
         norm_eval: keep running statistics as they are.
 
-    Source: MMSelfSup 0.x, mmselfsup/models/utils/res_layer_extra_norm.py.
+    Source: MMSelfSup 0.x, mmselfsup/models/utils/res_layer_extra_norm.py, whose name
+        MMPretrain has registered in MMDetection too.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class ResLayerExtraNorm(BaseModule):  # type: ignore[misc]
         found: Tensor = self.norm(self.layer4(regions_BCHW))
         return found
 
-    def train(self, mode: bool = True) -> ResLayerExtraNorm:
+    def train(self, mode: bool = True) -> LastStageExtraNorm:
         """Set the mode; with ``norm_eval`` statistics stay as they are."""
         super().train(mode)
         if self.norm_eval:

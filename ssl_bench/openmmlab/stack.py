@@ -148,10 +148,10 @@ def _hidden(module: str) -> Iterator[None]:
     beside today's transformers.
     """
     there = sys.modules.get(module)
-    if there is None:
-        sys.modules[module] = None  # type: ignore[assignment]
+    sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if there is None:
-            del sys.modules[module]
+        del sys.modules[module]
+        if there is not None:
+            sys.modules[module] = there

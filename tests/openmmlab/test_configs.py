@@ -75,7 +75,7 @@ def test_the_name_of_a_detector_tells_the_truth(name: str) -> None:
     assert bool(model.roi_head.get("mask_head")) == (words["model"] == "mask")
     if words["neck"] == "c4":
         assert model.get("neck") is None
-        assert model.roi_head.shared_head.type == "ResLayerExtraNorm"
+        assert model.roi_head.shared_head.type == "LastStageExtraNorm"
     else:
         assert model.neck.type == NECKS[words["neck"]]
         assert model.roi_head.get("shared_head") is None

@@ -108,10 +108,10 @@ def test_the_linear_head_has_one_norm_and_one_convolution() -> None:
 @pytest.mark.parametrize("depth", [18, 50])
 def test_the_shared_head_is_the_last_stage_and_one_norm_more(depth: int) -> None:
     from ssl_bench import backbones
-    from ssl_bench.openmmlab.detection_modules import ResLayerExtraNorm
+    from ssl_bench.openmmlab.detection_modules import LastStageExtraNorm
 
     ours = backbones.build(f"resnet{depth}-w8", 5)
-    head = ResLayerExtraNorm(
+    head = LastStageExtraNorm(
         depth=depth,
         norm_cfg={"type": "BN"},
         base_channels=8,
@@ -135,12 +135,12 @@ def test_the_shared_head_is_the_last_stage_and_one_norm_more(depth: int) -> None
 
 
 def test_statistics_of_the_shared_head_stay_with_norm_eval() -> None:
-    from ssl_bench.openmmlab.detection_modules import ResLayerExtraNorm
+    from ssl_bench.openmmlab.detection_modules import LastStageExtraNorm
 
     shape = {"base_channels": 8, "stride": 2, "dilation": 1, "style": "pytorch"}
     regions = torch.randn(3, 32, 14, 14, generator=torch.Generator().manual_seed(4))
     for norm_eval in (True, False):
-        head = ResLayerExtraNorm(
+        head = LastStageExtraNorm(
             depth=18, norm_cfg={"type": "BN"}, norm_eval=norm_eval, **shape
         ).train()
         before = {k: v.clone() for k, v in head.state_dict().items()}
