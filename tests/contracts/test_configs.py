@@ -10,7 +10,7 @@ import pytest
 from ssl_bench import data
 from ssl_bench.config import build_settings, key_complaints, read_config
 from ssl_bench.protocols import get_protocol
-from ssl_bench.resources import config_names
+from ssl_bench.resources import config_names, find_dir
 
 CONFIGS = config_names()
 TRAINING = ("linear", "semi", "finetune", "detect", "segment")
@@ -65,3 +65,15 @@ def test_every_protocol_has_a_config_for_every_data_set_it_can_use() -> None:
         assert f"finetune_{dataset}" in CONFIGS
         assert f"semi_{dataset}_1pct" in CONFIGS
         assert f"semi_{dataset}_10pct" in CONFIGS
+
+
+def test_no_two_configs_share_a_name() -> None:
+    root = find_dir("configs")
+    stems = [
+        path.stem
+        for path in root.rglob("*.py")
+        if "_base_" not in path.parts and not path.stem.startswith("_")
+    ]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    assert twice == []
+    assert len(CONFIGS) == len(stems)

@@ -26,7 +26,7 @@ SMALL = {
 DETECT = tuple(reading.recipes("detect"))
 SEGMENT = tuple(reading.recipes("segment"))
 FPN, C4 = "mask-rcnn_fpn_digit-scenes", "faster-rcnn_c4_digit-scenes"
-FCN, LINEAR = "fcn-d8_digit-scenes", "linear_digit-scenes"
+FCN, LINEAR = "fcn-d8_digit-scenes", "linear-head_digit-scenes"
 UPERNET = "vit_upernet_digit-scenes"
 
 

@@ -24,7 +24,7 @@ RECIPES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "fpn": ("detect", "mask-rcnn_fpn_digit-scenes", {"train_cfg.max_epochs": 1}),
     "fcn": ("segment", "fcn-d8_digit-scenes", STEPS),
     "upernet": ("segment", "vit_upernet_digit-scenes", STEPS),
-    "linear": ("segment", "linear_digit-scenes", STEPS),
+    "linear": ("segment", "linear-head_digit-scenes", STEPS),
 }
 """Protocol, recipe and what makes it short, by what it has in the middle."""
 

@@ -86,7 +86,7 @@ def test_a_segmentor_builds_and_its_channels_agree(name: str) -> None:
 
 def test_the_linear_head_has_one_norm_and_one_convolution() -> None:
     model = small_model(
-        "linear_8xb2-40k_ade20k-512x512", network("linear_digit-scenes")
+        "linear_8xb2-40k_ade20k-512x512", network("linear-head_digit-scenes")
     )
     shapes = {n: tuple(p.shape) for n, p in model.decode_head.named_parameters()}
     assert shapes == {

@@ -1,6 +1,6 @@
 """Linear segmentation on the bundled scenes: the backbone stays frozen.
 
-    ssl-bench segment linear_digit-scenes
+    ssl-bench segment linear-head_digit-scenes
 
 The recipe of ADE20K with images in their own size and 1,050 iterations of 8 images (12
 passes).
