@@ -19,7 +19,7 @@ BOXES = re.compile(
     r"(?:_(?P<ms>ms-)?(?P<length>24k|1x|2x))?_(?P<data>voc0712|coco|digit-scenes)"
 )
 MAPS = re.compile(
-    r"(?:(?P<arch>vit|swin)_)?(?P<head>fcn|upernet|linear(?:-head)?)(?P<r50>_r50)?(?P<d8>-d8)?"
+    r"(?:(?P<arch>vit|swin)_)?(?P<head>fcn|upernet|linear)(?:-head)?(?P<r50>_r50)?(?P<d8>-d8)?"
     r"(?:_(?P<gpus>\d)xb(?P<batch>\d)-(?P<thousands>\d+)k)?"
     r"_(?P<data>ade20k|voc12aug|cityscapes|digit-scenes)"
     r"(?:-(?P<height>\d+)x(?P<width>\d+))?"
