@@ -231,6 +231,7 @@ def test_numbers_of_transformers(
     assert config.model.backbone == {
         "type": "BackboneTaps",
         "drop_path_rate": drop_path,
+        **({"norm_maps": True} if "swin" in name else {}),
     }
     if name in SEGMENT:
         warm, poly = config.param_scheduler
