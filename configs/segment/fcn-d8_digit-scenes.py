@@ -5,8 +5,8 @@
 The recipe of VOC 2012 with images in their own size, heads of a quarter of the width,
 five times the learning rate and 2,100 iterations of 8 images (24 passes).
 
-Cost: ten minutes on two cores.
-Expected: after half of it (--short 0.5) the bundled backbone 33.1 mIoU.
+Cost: eleven minutes on two cores.
+Expected: the bundled backbone 75.7 mIoU; after half of it (--short 0.5) 33.1.
 Source: the recipe it inherits; schedule and widths are our own.
 """
 
