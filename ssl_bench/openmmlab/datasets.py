@@ -108,7 +108,9 @@ def _dataset(
     assert isinstance(split, VocBoxes)
     left = split.limit
     years = []
-    for folder, part in split.years:
+    for year, part in split.years:
+        # MMDetection puts its root before what is not absolute.
+        folder = year.resolve()
         own = dict(shared)
         if left is not None:
             if left <= 0:

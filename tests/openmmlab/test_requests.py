@@ -303,3 +303,50 @@ def test_networks_of_the_tests_are_what_they_are_for() -> None:
 
     for kind in ("resnet", "maps", "tokens"):
         assert kind_of(backbones.build(NETWORKS[kind], 0)) == kind
+
+
+def write_voc(root: Path) -> Path:
+    """Write three images of each part of VOC 2007 and 2012, a dog in each."""
+    for year, part in (("2007", "trainval"), ("2012", "trainval"), ("2007", "test")):
+        home = root / f"VOC{year}"
+        lists = home / "ImageSets" / "Main"
+        for folder in (lists, home / "JPEGImages", home / "Annotations"):
+            folder.mkdir(parents=True, exist_ok=True)
+        names = [f"{year}_{part}_{number}" for number in range(3)]
+        (lists / f"{part}.txt").write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            Image.new("RGB", (80, 60)).save(home / "JPEGImages" / f"{name}.jpg")
+            (home / "Annotations" / f"{name}.xml").write_text(
+                "<annotation><size><width>80</width><height>60</height><depth>3</depth>"
+                "</size><object><name>dog</name><difficult>0</difficult><bndbox>"
+                "<xmin>11</xmin><ymin>21</ymin><xmax>41</xmax><ymax>51</ymax></bndbox>"
+                "</object></annotation>"
+            )
+    return root
+
+
+@pytest.mark.parametrize(
+    ("limit", "counts"), [(None, (6, 3)), (4, (4, 3)), (2, (2, 2))]
+)
+def test_both_years_of_voc_below_a_relative_root(
+    limit: int | None,
+    counts: tuple[int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_voc(tmp_path / "VOCdevkit")
+    monkeypatch.chdir(tmp_path)
+    root = Path("VOCdevkit")
+    _, found = plan("detect", root, dataset="voc0712", limit=limit)
+    assert found.config_name == "faster-rcnn_r50-c4_ms-24k_voc0712"
+    stack.register("detect")
+    loaders = ("train_dataloader", "val_dataloader")
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        for loader, count in zip(loaders, counts, strict=True):
+            dataset = DATASETS.build(found.settings.fitted[loader].dataset)
+            assert len(dataset) == count
+            sample = dataset[len(dataset) - 1]["data_samples"]
+            assert sample.gt_instances.labels.tolist() == [11]  # the twelfth of twenty
+            assert len(dataset.metainfo["classes"]) == 20
+    # Loaded after the resize, boxes are those of the file; the kit counts from 1.
+    assert sample.gt_instances.bboxes.tensor.tolist() == [[10, 20, 40, 50]]
