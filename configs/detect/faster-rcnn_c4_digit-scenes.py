@@ -62,4 +62,4 @@ param_scheduler = [
         gamma=0.1,
     ),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=720))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=240))

@@ -53,4 +53,4 @@ train_cfg = dict(max_iters=2100, val_interval=2100)
 param_scheduler = [
     dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=2100, by_epoch=False)
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2100))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=420))

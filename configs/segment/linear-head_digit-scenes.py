@@ -45,4 +45,4 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=50),
     dict(type="PolyLR", eta_min=0.0, power=1.0, begin=50, end=1050, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=1050))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=350))

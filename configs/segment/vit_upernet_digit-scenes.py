@@ -47,4 +47,4 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=100),
     dict(type="PolyLR", eta_min=0.0, power=1.0, begin=100, end=2100, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2100))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=420))

@@ -94,16 +94,19 @@ def apply(recipe: Any, facts: Facts, where: str) -> Applied:
     config = copy.deepcopy(recipe)
     per_process = config.train_dataloader.get("batch_size")
     base = config.get("auto_scale_lr", {}).get("base_batch_size")
-    for name, value in (
-        ("train_dataloader.batch_size", per_process),
-        ("auto_scale_lr.base_batch_size", base),
+    for name, value, hint in (
+        ("train_dataloader.batch_size", per_process, "images of a process, as in 2"),
+        (
+            "auto_scale_lr.base_batch_size",
+            base,
+            "the recipe's images of a GPU times its GPUs, as in 16",
+        ),
     ):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(
                 [
-                    f"{where}: {name}={value!r} is not a whole number of 1 or more; "
-                    "the base batch is images of a GPU times GPUs of the recipe, as in "
-                    "--cfg-options auto_scale_lr.base_batch_size=16"
+                    f"{where}: {name}={value!r} is not a whole number of 1 or more: "
+                    f"{hint}"
                 ]
             )
     if not 0 < facts.short <= 1:
@@ -165,7 +168,10 @@ def _scale_schedule(config: Any, times: float, short: float) -> None:
             ]
     hook = config.get("default_hooks", {}).get("checkpoint")
     if hook is not None and not hook.get("by_epoch", True):
-        hook.interval = train.val_interval
+        own = hook.get("interval")
+        hook.interval = (
+            min(iterations(own), train.max_iters) if own else train.val_interval
+        )
 
 
 def _schedulers(config: Any) -> list[Any]:

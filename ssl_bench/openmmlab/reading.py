@@ -50,14 +50,18 @@ def recipes(protocol: str) -> dict[str, Path]:
     }
 
 
-def resolve(name: str) -> tuple[str, Path]:
+def resolve(name: str, protocol: str) -> tuple[str, Path]:
     """Return the name and the path of a recipe, asked for by name or path.
 
     Raises:
-        BenchError: with the nearest names where there is none.
+        BenchError: with the nearest names of the protocol where there is none.
     """
     bare = name.removesuffix(".py")
-    path = find_config(KNOWN_NAMES.get(bare, name))
+    known = KNOWN_NAMES.get(bare, name)
+    a_name = "/" not in name and not Path(name).exists()
+    if a_name and known.removesuffix(".py") not in config_names():
+        raise ConfigError([unknown(f"recipe of {protocol}", name, recipes(protocol))])
+    path = find_config(known)
     return path.stem, path
 
 
@@ -77,7 +81,13 @@ def read_recipe(path: Path, options: Mapping[str, Any]) -> Any:
 
 def complaints(config: Any, where: str, protocol: str) -> list[str]:
     """Return what is wrong with the keys that are ours, and what is missing."""
+    from mmengine.registry import OPTIMIZERS
+
     found = []
+    optimizer = str(config.get("optim_wrapper", {}).get("optimizer", {}).get("type"))
+    if OPTIMIZERS.get(optimizer) is None:
+        known = OPTIMIZERS.module_dict
+        found.append(f"{where}: {unknown('optimizer', optimizer, known)}")
     if config.get("protocol", protocol) != protocol:
         found.append(
             f"{where}: it is a config of {config.protocol!r}, not of {protocol!r}"

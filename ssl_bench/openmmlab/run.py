@@ -111,7 +111,12 @@ def _train_and_test(job: Job, start: Path | None) -> Found:
 
     bar = Bar(f"{job.name} on {job.splits['train'].name}", job.applied.batch)
     placed, kept = PlaceWeights(job.backbone), KeepMetrics(job.work_dir)
-    runner = _runner(job, start, [placed, kept, bar])
+    name = f"{job.name}-{uuid.uuid4().hex}"
+    try:
+        runner = _runner(job, name, start, [placed, kept, bar])
+    except _NOT_BUILT as error:
+        forget(name)
+        raise _unbuildable(job, error) from error
     try:
         if job.trained is None:
             runner.train()
@@ -122,6 +127,10 @@ def _train_and_test(job: Job, start: Path | None) -> Found:
             runner.val()
         values, metric = kept.history[runner.iter], _metric(runner)
         sheet = draw(runner, job.work_dir)
+    except _NOT_BUILT as error:
+        if placed.begun or job.trained is not None:
+            raise
+        raise _unbuildable(job, error) from error
     except torch.cuda.OutOfMemoryError as error:
         raise BenchError(_memory(job, "the GPU is out of memory")) from error
     except MemoryError as error:
@@ -132,13 +141,25 @@ def _train_and_test(job: Job, start: Path | None) -> Found:
         raise
     finally:
         bar.close()
-        forget(runner)
+        forget(name, type(runner.visualizer))
     return Found(
         values={key: float(value) for key, value in values.items()},
         classwise=_classwise(metric),
         history=kept.history,
         compared=placed.compared,
         sheet=sheet,
+    )
+
+
+_NOT_BUILT = (AssertionError, AttributeError, KeyError, TypeError, ValueError)
+"""What OpenMMLab's builders raise for arguments that nothing takes."""
+
+
+def _unbuildable(job: Job, error: Exception) -> BenchError:
+    why = " ".join(str(error).split()) or type(error).__name__
+    return BenchError(
+        f"{job.name} cannot be built: {why}; look at --cfg-options and the config, "
+        "--debug shows where"
     )
 
 
@@ -153,7 +174,9 @@ def _memory(job: Job, what: str) -> str:
     )
 
 
-def _runner(job: Job, start: Path | None, hooks: list[Hook]) -> CheckpointingRunner:
+def _runner(
+    job: Job, name: str, start: Path | None, hooks: list[Hook]
+) -> CheckpointingRunner:
     _, world = get_dist_info()
     config = job.applied.config
     train = config.train_dataloader
@@ -190,7 +213,7 @@ def _runner(job: Job, start: Path | None, hooks: list[Hook]) -> CheckpointingRun
         randomness=config.randomness,
         load_from=None if start is None else str(start),
         resume=start is not None,
-        experiment_name=f"{job.name}-{uuid.uuid4().hex}",
+        experiment_name=name,
         cfg=config,
     )
     if job.applied.sync:
@@ -222,6 +245,7 @@ class PlaceWeights(Hook):  # type: ignore[misc]
 
     Attributes:
         compared: tensors that were compared.
+        begun: whether everything was built, and training began.
     """
 
     priority = "VERY_HIGH"
@@ -229,9 +253,11 @@ class PlaceWeights(Hook):  # type: ignore[misc]
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         self.compared = 0
+        self.begun = False
 
     def before_train(self, runner: Any) -> None:
         """Place and compare, where training begins; a resumed model has moved on."""
+        self.begun = True
         if runner.iter:
             return
         model = bare(runner.model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,11 +51,8 @@ def plan_dense(
     options = dict(request.options)
     config, where, path = None, "", Path()
     if request.config is not None:
-        where, path = reading.resolve(request.config)
-        config = reading.read_recipe(path, options)
-        wrong = reading.complaints(config, where, name)
-        if wrong:
-            raise ConfigError(wrong)
+        where, path = reading.resolve(request.config, name)
+        config = _read(name, path, where, options)
     dataset_name = (
         str(request.dataset or config.get("dataset") or protocol.DATASET)
         if config is not None
@@ -69,7 +67,7 @@ def plan_dense(
         kind = fitting.kind_of(model)
         where = reading.fitting_recipe(name, dataset_name, kind)
         path = reading.recipes(name)[where]
-        config = reading.read_recipe(path, options)
+        config = _read(name, path, where, options)
     # What a plan asks of a split, these have too.
     splits: Any = _open(name, dataset_name, request)
     changed = recipe.keyed_options(request.options)
@@ -99,6 +97,19 @@ def plan_dense(
         given={},
         transform=(),
     )
+
+
+def _read(name: str, path: Path, where: str, options: Mapping[str, Any]) -> Any:
+    from ssl_bench.openmmlab import overrides, reading
+
+    wrong = overrides.complaints(reading.read_recipe(path, {}), options, where)
+    if wrong:
+        raise ConfigError(wrong)
+    config = reading.read_recipe(path, options)
+    wrong = reading.complaints(config, where, name)
+    if wrong:
+        raise ConfigError(wrong)
+    return config
 
 
 def _check(request: Request, name: str) -> None:

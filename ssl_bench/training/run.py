@@ -130,7 +130,7 @@ def _train(job: Job, applied: Applied, start: Path | None) -> Trained:
         ) from error
     finally:
         bar.close()
-        forget(runner)
+        forget(runner.experiment_name, type(runner.visualizer))
     if frozen and (
         _state_digest(model.network) != before or _state_digest(job.backbone) != loaded
     ):
@@ -258,10 +258,15 @@ def own_generators() -> Iterator[None]:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
 
 
-def forget(runner: CheckpointingRunner) -> None:
-    """Drop what mmengine keeps of a run for as long as the process lives."""
-    for kind in (MMLogger, MessageHub, DefaultScope, type(runner.visualizer)):
+def forget(experiment: str, *kinds: Any) -> None:
+    """Drop what mmengine keeps of a run for as long as the process lives.
+
+    Args:
+        experiment: what the Runner's ``experiment_name`` begins with; it adds the time.
+        kinds: classes that keep an instance beside the usual ones.
+    """
+    for kind in (MMLogger, MessageHub, DefaultScope, *kinds):
         instances = kind._instance_dict
-        for handler in getattr(instances.get(runner.experiment_name), "handlers", ()):
-            handler.close()
-        instances.pop(runner.experiment_name, None)
+        for name in [name for name in instances if name.startswith(experiment)]:
+            for handler in getattr(instances.pop(name), "handlers", ()):
+                handler.close()

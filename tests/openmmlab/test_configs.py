@@ -178,14 +178,15 @@ def test_a_docstring_says_how_this_recipe_is_had(name: str) -> None:
 @pytest.mark.parametrize(("old", "new"), reading.KNOWN_NAMES.items())
 def test_older_names_find_the_same_recipe(old: str, new: str) -> None:
     assert new in PUBLISHED_BOXES + PUBLISHED_MAPS
-    name, path = reading.resolve(old)
+    protocol = "segment" if old.startswith("fcn") else "detect"
+    name, path = reading.resolve(old, protocol)
     assert (name, path.stem) == (new, new)
-    assert reading.resolve(f"{old}.py") == (name, path)
+    assert reading.resolve(f"{old}.py", protocol) == (name, path)
 
 
 def test_an_unknown_name_is_refused_with_near_ones() -> None:
     with pytest.raises(BenchError, match="mask-rcnn_r50_fpn_ms-1x_coco"):
-        reading.resolve("mask-rcnn_r50_fpn_ms-3x_coco")
+        reading.resolve("mask-rcnn_r50_fpn_ms-3x_coco", "detect")
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_deviations_are_said(scenes: Path) -> None:
         ("detect", {"dataset": "cocoo"}, ConfigError, "'coco'"),
         ("segment", {"dataset": "coco"}, ConfigError, "Known: ade20k"),
         ("detect", {"config": "fcn-d8_digit-scenes"}, ConfigError, "not of 'detect'"),
-        ("detect", {"config": "mask-rcnn"}, BenchError, "unknown config"),
+        ("detect", {"config": "mask-rcnn"}, BenchError, "unknown recipe of detect"),
         ("detect", {"sweep": {"lr": [1]}}, UsageError, "neither grid nor sweep"),
         ("detect", {"short": 0.0}, UsageError, "--short 0 is not above 0"),
         ("detect", {"short": 1.5}, UsageError, "--short 1.5 is not above 0"),

@@ -258,3 +258,21 @@ def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
     assert (found["processes"], found["batch"], found["lr"]) == (2, 2, 0.05)
     assert 0 <= found["mIoU"] <= 100
     assert len(steps(tmp_path / "two")) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model.decode_head.colour": 1}, "cannot be built: .*colour"),
+        ({"optim_wrapper.optimizer.colour": 1}, "cannot be built: .*colour"),
+        ({"param_scheduler.0.colour": 1}, "cannot be built: .*colour"),
+        ({"optim_wrapper.optimizer.type": "SDG"}, "optimizer 'SDG'.* mean 'SGD'"),
+    ],
+    ids=str,
+)
+def test_what_nothing_takes_is_one_sentence(
+    options: dict[str, Any], said: str, scenes: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BenchError, match=said) as caught:
+        run("fcn", scenes, tmp_path, options=options)
+    assert "\n" not in str(caught.value)
