@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ssl_bench.cli.evaluation import add_reading_arguments
 
 if TYPE_CHECKING:
-    from ssl_bench.backbones import Backbone
     from ssl_bench.results.record import Record
 
 HELP = """\
@@ -110,6 +109,7 @@ def _record(args: argparse.Namespace) -> Record:
     from ssl_bench.checkpoints import load_backbone
     from ssl_bench.progress import note
     from ssl_bench.results import imported
+    from ssl_bench.suite.facts import checkpoint_facts
     from ssl_bench.suite.request import Request, load_warnings, model_name
 
     found = imported.read(args.file, args.protocol)
@@ -136,26 +136,10 @@ def _record(args: argparse.Namespace) -> Record:
         weights=backbone.fingerprint + ("-partial" if weights.partial else ""),
         arch=backbone.arch,
         encoder=weights.encoder,
-        checkpoint=_checkpoint(backbone),
+        checkpoint=checkpoint_facts(backbone),
         seed=args.seed,
         warnings=load_warnings(backbone),
     )
-
-
-def _checkpoint(backbone: Backbone) -> dict[str, object]:
-    weights = backbone.weights
-    assert weights is not None
-    return {
-        "source": weights.source,
-        "sha256": weights.sha256,
-        "layout": weights.layout,
-        "encoder": weights.encoder,
-        "producer": weights.producer,
-        "partial": weights.partial,
-        "matched": weights.coverage.matched,
-        "missing": list(weights.coverage.missing),
-        "dropped": {rule: len(keys) for rule, keys in weights.coverage.dropped.items()},
-    }
 
 
 def _keep(record: Record, results: Path) -> Record:

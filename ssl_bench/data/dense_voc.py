@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from ssl_bench.data import roots
 from ssl_bench.data.dense_split import (
@@ -23,6 +22,7 @@ from ssl_bench.data.dense_split import (
     read_ids,
 )
 from ssl_bench.data.voc07 import KNOWN
+from ssl_bench.data.voc07_check import annotation_root
 from ssl_bench.errors import DataError
 from ssl_bench.progress import progress
 
@@ -38,7 +38,6 @@ ADVICE = (
     "VOCtrainval_11-May-2012.tar of host.robots.ox.ac.uk/pascal/VOC in one folder"
 )
 
-_LARGEST_XML = 1 << 20  # bytes; real ones have a few thousand
 _THREADS = 8
 _SLACK = 1.0  # pixels: some boxes of VOC begin at 0 although they count from 1
 
@@ -237,7 +236,7 @@ def read_boxes(path: Path) -> Annotation:
             numbers, or defines a document type, by which a small file can fill the
             memory.
     """
-    root = _root(path)
+    root = annotation_root(path)
     boxes: list[Box] = []
     for number, item in enumerate(root.findall("object"), start=1):
         box = item.find("bndbox")
@@ -253,24 +252,6 @@ def read_boxes(path: Path) -> Annotation:
     whole = [int(side) for side in sides if side.strip().isdecimal()]
     size = (whole[0], whole[1]) if len(whole) == 2 and min(whole) > 0 else None
     return Annotation(size, tuple(boxes))
-
-
-def _root(path: Path) -> ElementTree.Element:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(content) > _LARGEST_XML:
-        raise DataError(f"{path} has {len(content)} bytes, too many for an annotation")
-    try:
-        # Decoded first: in UTF-16 the two words below would not be found.
-        text = content.decode("utf-8-sig")
-        for word in ("<!DOCTYPE", "<!ENTITY"):
-            if word in text.upper():
-                raise DataError(f"{path} has {word}, which no annotation needs")
-        return ElementTree.fromstring(text)
-    except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{path} is no XML in UTF-8: {error}") from error
 
 
 def _read(path: Path) -> Annotation | str:

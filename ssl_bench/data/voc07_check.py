@@ -188,15 +188,11 @@ def _differences(path: Path, classes: Sequence[str]) -> Mapping[str, int] | str:
     return targets
 
 
-def read_annotation(path: Path) -> dict[str, int]:
-    """Read which classes an annotation shows.
+def annotation_root(path: Path) -> ElementTree.Element:
+    """Parse an annotation of a development kit.
 
     Args:
         path: an XML file of ``Annotations/``.
-
-    Returns:
-        By class: 1 for one with an object that is not difficult, else -1. A class that
-        is not there is not in it.
 
     Raises:
         DataError: when the file cannot be read, is no XML, or defines a document type,
@@ -214,9 +210,25 @@ def read_annotation(path: Path) -> dict[str, int]:
         for word in ("<!DOCTYPE", "<!ENTITY"):
             if word in text.upper():
                 raise DataError(f"{path} has {word}, which no annotation needs")
-        objects = ElementTree.fromstring(text).findall("object")
+        return ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{path} is no XML in UTF-8: {error}") from error
+
+
+def read_annotation(path: Path) -> dict[str, int]:
+    """Read which classes an annotation shows.
+
+    Args:
+        path: an XML file of ``Annotations/``.
+
+    Returns:
+        By class: 1 for one with an object that is not difficult, else -1. A class that
+        is not there is not in it.
+
+    Raises:
+        DataError: as `annotation_root`.
+    """
+    objects = annotation_root(path).findall("object")
     shown: Counter[str] = Counter()
     plain: Counter[str] = Counter()
     for item in objects:

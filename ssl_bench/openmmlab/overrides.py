@@ -91,7 +91,8 @@ def _misspelt(base: Any, key: str) -> list[str]:
                 near = difflib.get_close_matches(part, list(node), n=1, cutoff=_NEAR)
                 if near or not path:
                     what = f"key of {path}" if path else "config key"
-                    return [unknown(what, part, node)]
+                    known = [str(name) for name in node if name != "_scope_"]
+                    return [unknown(what, part, known)]
                 return []  # a new argument; whatever is built says if it is none
             node = node[part]
         else:

@@ -23,7 +23,7 @@ from ssl_bench.progress import note
 from ssl_bench.protocols import Outcome, Trial, is_dense
 from ssl_bench.results.record import Identity, Record, digest
 from ssl_bench.results.schema import safe_name
-from ssl_bench.suite.facts import environment_facts
+from ssl_bench.suite.facts import checkpoint_facts, environment_facts
 from ssl_bench.suite.images import (
     open_splits,
     transform_complaints,
@@ -162,7 +162,7 @@ def run_request(
         identity=identity,
         name=plan.name,
         evaluation=evaluation,
-        checkpoint=_checkpoint_facts(plan),
+        checkpoint=checkpoint_facts(plan.backbone),
         dataset=_dataset_facts(request, plan, outcome),
         selection=outcome.selection,
         metrics=outcome.metrics,
@@ -243,23 +243,6 @@ def _keep(store: RecordKeeper, record: Record, again: bool) -> None:
         note(f"the values DIFFER from the first run, both are kept: {rerun.path}")
         for difference in rerun.differences:
             note(f"  {difference}")
-
-
-def _checkpoint_facts(plan: Plan) -> dict[str, Any]:
-    weights = plan.backbone.weights if plan.backbone is not None else None
-    if weights is None:
-        return {"source": "none", "sha256": None, "layout": None, "encoder": "none"}
-    return {
-        "source": weights.source,
-        "sha256": weights.sha256,
-        "layout": weights.layout,
-        "encoder": weights.encoder,
-        "producer": weights.producer,
-        "partial": weights.partial,
-        "matched": weights.coverage.matched,
-        "missing": list(weights.coverage.missing),
-        "dropped": {rule: len(keys) for rule, keys in weights.coverage.dropped.items()},
-    }
 
 
 def _dataset_facts(request: Request, plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is recorded of the machine: it explains a number and is no part of its key."""
+"""What is recorded of machine and checkpoint: it explains a number, and keys none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ssl_bench.backbones import Backbone
 from ssl_bench.features import Extraction, resolve_device
 from ssl_bench.versions import library_versions
 
@@ -24,4 +25,22 @@ def environment_facts(extraction: Extraction) -> dict[str, Any]:
         "batch_size": extraction.batch_size,
         "workers": extraction.workers,
         "libraries": library_versions(),
+    }
+
+
+def checkpoint_facts(backbone: Backbone | None) -> dict[str, Any]:
+    """Return where the weights came from, and what of the file was used."""
+    weights = None if backbone is None else backbone.weights
+    if weights is None:
+        return {"source": "none", "sha256": None, "layout": None, "encoder": "none"}
+    return {
+        "source": weights.source,
+        "sha256": weights.sha256,
+        "layout": weights.layout,
+        "encoder": weights.encoder,
+        "producer": weights.producer,
+        "partial": weights.partial,
+        "matched": weights.coverage.matched,
+        "missing": list(weights.coverage.missing),
+        "dropped": {rule: len(keys) for rule, keys in weights.coverage.dropped.items()},
     }
