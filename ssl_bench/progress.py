@@ -25,9 +25,14 @@ def be_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
-def note(text: str) -> None:
-    """Print one line for the person at the keyboard, on stderr."""
-    if _quiet:
+def note(text: str, *, always: bool = False) -> None:
+    """Print one line for the person at the keyboard, on stderr.
+
+    Args:
+        text: the line.
+        always: also where another process speaks for this one.
+    """
+    if _quiet and not always:
         return
     print(text, file=sys.stderr, flush=True)
 

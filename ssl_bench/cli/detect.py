@@ -7,8 +7,8 @@ import argparse
 from ssl_bench.cli.evaluation import (
     add_dense_arguments,
     add_training_arguments,
-    run_protocol,
 )
+from ssl_bench.cli.running import run_protocol
 
 HELP = """\
 detection and instance segmentation: a detector trained from the backbone

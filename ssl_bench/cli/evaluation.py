@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_bench.errors import UsageError
-from ssl_bench.files import check_writable
 
 if TYPE_CHECKING:
-    from ssl_bench.results.record import Record
-    from ssl_bench.suite import Plan, Request
+    from ssl_bench.suite import Request
 
 
 def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +143,17 @@ def add_evaluation_arguments(
     group.add_argument(
         "--json", action="store_true", help="the record as JSON on stdout"
     )
+    add_launcher(group)
+
+
+def add_launcher(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says who started several processes."""
+    parser.add_argument(
+        "--launcher",
+        choices=("none", "pytorch", "slurm"),
+        default="none",
+        help="several processes, started by torchrun (pytorch) or srun (slurm)",
+    )
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,12 +169,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--deterministic",
         action="store_true",
         help="ask for deterministic kernels (slower on a GPU)",
-    )
-    group.add_argument(
-        "--launcher",
-        choices=("none", "pytorch"),
-        default="none",
-        help="pytorch: several processes, started by torchrun (default: none)",
     )
 
 
@@ -303,94 +304,3 @@ def to_request(args: argparse.Namespace) -> Request:
         short=getattr(args, "short", 1.0),
         trained=getattr(args, "test_only", None),
     )
-
-
-def run_protocol(args: argparse.Namespace, protocol: str) -> int:
-    """Plan and run one protocol, and print what it found."""
-    launcher = getattr(args, "launcher", "none")
-    if launcher == "none":
-        return _run(args, protocol)
-    from ssl_bench import launch, progress
-
-    with launch.together(launcher, args.device) as device:
-        args.device = device
-        progress.be_quiet(launch.rank() > 0)
-        return _run(args, protocol)
-
-
-def _run(args: argparse.Namespace, protocol: str) -> int:
-    from ssl_bench import suite
-    from ssl_bench.launch import rank
-    from ssl_bench.results.store import RecordStore
-
-    request = to_request(args)
-    plan = suite.plan_evaluation(request, protocol)
-    suite.say_defaults(request, plan)
-    if args.dry_run:
-        facts = describe(request, plan)
-        width = max(map(len, facts))
-        lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
-        print(json.dumps(facts, indent=2) if args.json else "\n".join(lines))
-        return 0
-    check_writable(args.results)
-    record = suite.run_request(request, plan, RecordStore(args.results))
-    if rank() > 0:
-        return 0
-    if args.json:
-        print(json.dumps(record.to_json(), indent=2))
-    else:
-        print(summary(record))
-    return 0
-
-
-def describe(request: Request, plan: Plan) -> dict[str, str]:
-    """Say what an evaluation would do."""
-    from ssl_bench import suite
-
-    identity = suite.identify(request, plan)
-    splits = ", ".join(f"{s.split} {len(s)}" for s in plan.dataset.values())
-    return {
-        "model": f"{plan.name} ({identity.arch})",
-        "protocol": f"{identity.protocol} version {identity.version}",
-        "config": plan.config_name,
-        "data": f"{plan.dataset_name}: {splits or 'given features'}",
-        "settings": json.dumps(identity.settings),
-        "key": identity.key(),
-    }
-
-
-def summary(record: Record) -> str:
-    """Return the metrics of one record as a markdown table."""
-    from ssl_bench.results.tables.formats import interval, number
-
-    lines = [
-        f"{' '.join(record.name.split())} on {record.dataset['name']} "
-        f"({record.identity.protocol}, {record.identity.arch})",
-        "",
-        "| metric | value | 95 % interval | images |",
-        "|:--|--:|:-:|--:|",
-    ]
-    for metric in record.metrics:
-        ends = interval(metric)
-        between = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
-        if metric.values:
-            between = f"{min(metric.values):.2f} to {max(metric.values):.2f} over "
-            between += f"{len(metric.values)} samples"
-        mark = "*" if record.chosen_here(metric) else ""
-        lines.append(
-            f"| {metric.name} | {number(metric)}{mark} | {between} | {metric.count} |"
-        )
-    if any(record.chosen_here(metric) for metric in record.metrics):
-        lines += ["", "* chosen on the split that is reported"]
-    for warning in record.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    reasons = {
-        "a smoke run (--limit)": record.identity.limit is not None,
-        "a partly loaded backbone": record.partial,
-        "given features": record.given,
-        "the bundled scenes": record.bundled,
-    }
-    why = [reason for reason, holds in reasons.items() if holds]
-    if why:
-        print(f"in no table of real models: {', '.join(why)}", file=sys.stderr)
-    return "\n".join(lines)

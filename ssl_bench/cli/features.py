@@ -10,8 +10,10 @@ from pathlib import Path
 from ssl_bench.cli.evaluation import (
     add_backbone_arguments,
     add_data_arguments,
+    add_launcher,
     to_extraction,
 )
+from ssl_bench.cli.running import run_together
 
 HELP = """\
 write features as plain .npy files
@@ -41,16 +43,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="what was written, as JSON on stdout"
     )
+    add_launcher(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Extract both splits and write the files."""
+    return run_together(args, lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
     from ssl_bench import suite
     from ssl_bench.config import options_config, parse_options
     from ssl_bench.data import transforms
     from ssl_bench.errors import ConfigError, unknown
     from ssl_bench.features import extract_features, write_folder
     from ssl_bench.files import check_writable
+    from ssl_bench.launch import rank
 
     options = options_config(parse_options(args.cfg_options))
     known = ("taps", "transform", "backbone", "producer", "custom_imports")
@@ -93,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         )
         for role, split in splits.items()
     }
+    if rank() > 0:
+        return 0
     written = write_folder(args.out, taken)
     if args.json:
         shapes = {

@@ -7,8 +7,8 @@ import argparse
 from ssl_bench.cli.evaluation import (
     add_dense_arguments,
     add_training_arguments,
-    run_protocol,
 )
+from ssl_bench.cli.running import run_protocol
 
 HELP = """\
 semantic segmentation: a segmentor trained from the backbone, or a linear layer on it

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ssl_bench.cli.evaluation import add_training_arguments, run_protocol
+from ssl_bench.cli.evaluation import add_training_arguments
+from ssl_bench.cli.running import run_protocol
 
 HELP = """\
 the whole network fine-tuned on a small part of the labels (1 or 10 percent)

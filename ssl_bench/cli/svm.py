@@ -7,9 +7,9 @@ import argparse
 from ssl_bench.cli.evaluation import (
     add_evaluation_arguments,
     add_feature_list,
-    run_protocol,
     with_feature_list,
 )
+from ssl_bench.cli.running import run_protocol
 
 HELP = """\
 linear SVMs on frozen features, one a class (VOC07 SVM)

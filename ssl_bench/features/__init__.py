@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from ssl_bench.features.extract import (
-    DTYPES,
-    Extraction,
-    extract_features,
-    feature_key,
-    resolve_device,
-    transform_facts,
-)
+from ssl_bench.features.extract import extract_features, feature_key, transform_facts
+from ssl_bench.features.extraction import DTYPES, Extraction, resolve_device
 from ssl_bench.features.features import Features, check_features
 from ssl_bench.features.folder import ROLES, read_folder, write_folder
 from ssl_bench.features.store import FeatureStore

@@ -7,7 +7,9 @@ published on), ``VERSION`` (raised whenever its numbers could move), ``METRICS``
 ``run(trial) -> Outcome``. It may have ``SEVERAL = True`` (it works on several labels an
 image) and ``transform_name(settings) -> str | None`` (the named transform that its
 settings ask for; None leaves the data set's own) and ``complete(settings) -> Settings``
-(which fills in what is found in files that the settings name).
+(which fills in what is found in files that the settings name) and ``wants(settings,
+backbone, transform) -> list[tuple[str, str]]`` (the taps at which it will ask for
+features, each with its pooling: a suite extracts them together with those of others).
 
 A protocol that trains has ``TRAINING = True`` instead of ``Settings``: its config is
 one that mmengine's Runner trains, and ``trial.settings`` is a `Recipe`. One that trains

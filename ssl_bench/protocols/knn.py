@@ -25,15 +25,19 @@ Expected: DINO ViT-S/16 on ImageNet 74.5 top-1 (k = 20); MMSelfSup
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ssl_bench.backbones import Backbone
 from ssl_bench.errors import BenchError, FeatureError
 from ssl_bench.features import Features, resolve_device
+from ssl_bench.launch import gather_arrays, rank, world
 from ssl_bench.metrics import topk_accuracy
+from ssl_bench.pooling import pooling_kind
 from ssl_bench.progress import progress
 from ssl_bench.protocols import Outcome, Trial
 from ssl_bench.results.record import Metric
@@ -131,6 +135,14 @@ def metric_name(
     return name
 
 
+def wants(
+    settings: Settings, backbone: Backbone, transform: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Return the taps at which features are asked for, each with its pooling."""
+    del transform
+    return [(settings.tap, pooling_kind(backbone, settings.tap))]
+
+
 def run(trial: Trial) -> Outcome:
     """Search once per distance at the largest k and vote for every k from it.
 
@@ -170,6 +182,7 @@ def run(trial: Trial) -> Outcome:
                 bank_chunk=settings.bank_chunk,
                 leave_one_out=same,
                 progress=advance,
+                team=solver.Team(rank(), world(), gather_arrays),
             )
         metrics += _vote(settings, topk, distance, neighbours, bank, query)
     return Outcome(

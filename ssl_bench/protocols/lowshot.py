@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_bench.backbones import Backbone
 from ssl_bench.data import lowshot as data
 from ssl_bench.errors import BenchError, DataError
 from ssl_bench.protocols import Outcome, Trial
@@ -88,6 +89,13 @@ class Settings(SvmSettings):
 def transform_name(settings: Settings) -> str | None:
     """Return the named transform of a variant; None leaves it to the data set."""
     return VARIANTS[settings.variant].transform
+
+
+def wants(
+    settings: Settings, backbone: Backbone, transform: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Return the taps at which features are asked for, each with its pooling."""
+    return [(s.tap, s.pooling) for s in sites_of(settings, backbone, transform)]
 
 
 def complete(settings: Settings) -> Settings:

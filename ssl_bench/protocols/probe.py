@@ -24,28 +24,20 @@ Expected: nothing published follows this rule to the letter. DINOv2's own linear
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-
-from ssl_bench.cells import Cells
-from ssl_bench.config import plain
+from ssl_bench.backbones import Backbone
 from ssl_bench.data.held_out import HeldOut, hold_out
-from ssl_bench.data.roots import cache_dir
 from ssl_bench.errors import BenchError, FeatureError, UsageError
-from ssl_bench.features import Features, resolve_device
-from ssl_bench.metrics import topk_accuracy
-from ssl_bench.pooling import check_kind
-from ssl_bench.progress import progress
+from ssl_bench.features import resolve_device
+from ssl_bench.pooling import check_kind, pooling_kind
+from ssl_bench.probes import TOP, Found, Site, Work
 from ssl_bench.protocols import Outcome, Trial
 from ssl_bench.results.record import Metric
-from ssl_bench.solvers.linear_probes import Bench, How, complaints
-from ssl_bench.solvers.logistic import Rule
+from ssl_bench.solvers.linear_probes import complaints
 
 PROTOCOL = "probe"
 DATASET = "imagenet"
@@ -55,11 +47,8 @@ METRICS = (r"top[15]_(sgd|logistic|ridge)",)
 OWN_POOLING = "backbone"
 """Stands for the backbone's own rule."""
 
-_TOP = 5
 _LEAST = math.ulp(0.0)
 _FROM_ZERO = (("columns", 0), ("memory", 0))
-COLUMNS = {"cpu": 1024, "cuda": 1 << 16}
-"""Classes of heads that are trained together where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -166,134 +155,16 @@ class Settings:
         return [{"lambda": share} for share in self.lambdas]
 
 
-Found = dict[str, Any]
-"""A setting and what came of it, as plain JSON."""
-
-
-@dataclass(frozen=True)
-class _Site:
-    """Hold both splits of a feature: its tap, pooling and norm."""
-
-    feature: dict[str, str]
-    train: Features
-    test: Features
-
-
-class _Work:
-    """Try settings, choose, test; what is finished is kept."""
-
-    def __init__(self, trial: Trial, sites: Sequence[_Site], part: HeldOut) -> None:
-        self.settings: Settings = trial.settings
-        self.sites, self.part, self.seed = sites, part, trial.seed
-        self.device = resolve_device(trial.extraction.device)
-        self.columns = self.settings.columns or COLUMNS[self.device.type]
-        numbers = {**dataclasses.asdict(self.settings), "columns": self.columns}
-        del numbers["probes"]  # each has cells of its own
-        identity = {
-            "protocol": PROTOCOL,
-            "version": VERSION,
-            "settings": plain(numbers),
-            "sites": [
-                [site.feature["norm"], site.train.fingerprint, site.test.fingerprint]
-                for site in sites
-            ],
-            "seed": trial.seed,
-        }
-        self.cells = Cells(cache_dir(), identity, fresh=trial.fresh)
-        self._opened: dict[int, Bench] = {}
-
-    def search(self, probe: str, number: int) -> list[Found]:
-        """Return the settings of a classifier at a site, with held-out accuracies."""
-        settings = self.settings.settings_of(probe)
-        group = len(settings)
-        if probe == "sgd":
-            group = max(1, self.columns // len(self.part.classes_C))
-        found: list[Found] = []
-        for start in range(0, len(settings), group):
-            some = settings[start : start + group]
-            name = f"{probe}-{number}-{start}"
-            cell = self._cell(name, partial(self._try, probe, number, some))
-            found += cell["settings"]
-        return found
-
-    def _try(self, probe: str, number: int, settings: list[Found]) -> Found:
-        bench, images = self._bench(number), int(self.part.held_N.sum())
-        amount = bench.amount(probe, len(settings), held_out=True)
-        with progress(self._title(probe, number), amount, unit="fits") as advance:
-            tried = bench.search(probe, settings, advance)
-        feature = self.sites[number].feature
-        return {
-            "settings": [
-                {
-                    **feature,
-                    **setting,
-                    "held_out": 100 * one.hits / images,
-                    **one.facts(),
-                }
-                for setting, one in zip(settings, tried, strict=True)
-            ]
-        }
-
-    def test(self, probe: str, chosen: Found) -> Found:
-        """Fit the chosen setting on all of train, and ask the test split once."""
-        return self._cell(f"{probe}-test", partial(self._test, probe, chosen))
-
-    def _test(self, probe: str, chosen: Found) -> Found:
-        features = [site.feature for site in self.sites]
-        number = features.index({name: chosen[name] for name in features[0]})
-        self._opened.clear()  # what the search has gathered is not needed any more
-        bench, test = self._bench(number), self.sites[number].test
-        classes_C, names = self.part.classes_C, test.classes
-        top = min(_TOP, len(classes_C))
-        amount = bench.amount(probe, 1, held_out=False)
-        with progress(self._title(probe, number), amount, unit="fits") as advance:
-            ranks, tried = bench.test(probe, chosen, test.feats_ND, top, advance)
-        ranks_NK = classes_C[ranks]
-        right_N = ranks_NK[:, 0] == test.targets
-        return {
-            "top1": topk_accuracy(ranks_NK, test.targets, 1),
-            "top5": topk_accuracy(ranks_NK, test.targets, top) if top == _TOP else None,
-            "classes": {
-                (names[c] if c < len(names) else f"class {c}"): 100.0
-                * float(right_N[test.targets == c].mean())
-                for c in np.unique(test.targets).tolist()
-            },
-            **tried.facts(),
-        }
-
-    def _bench(self, number: int) -> Bench:
-        """Return what fits at a site; only the last one is kept."""
-        if number not in self._opened:
-            site, part, numbers = self.sites[number], self.part, self.settings
-            how = How(
-                epochs=numbers.epochs,
-                least_steps=numbers.least_steps,
-                batch_size=numbers.batch_size,
-                seed=self.seed,
-                rule=Rule(numbers.tolerance, numbers.steps, numbers.history),
-                memory=numbers.memory,
-            )
-            feats_ND, norm = site.train.feats_ND, site.feature["norm"]
-            self._opened.clear()
-            self._opened[number] = Bench(
-                *(feats_ND, part.labels_N, part.held_N),
-                norm=norm,
-                how=how,
-                device=self.device,
-            )
-        return self._opened[number]
-
-    def _title(self, probe: str, number: int) -> str:
-        return " ".join((probe, *self.sites[number].feature.values()))
-
-    def _cell(self, name: str, make: Callable[[], Found]) -> Found:
-        """Return a finished cell, or finish it."""
-        found = self.cells.get(name)
-        if found is None:
-            made = make()
-            self.cells.put(name, made)
-            found = self.cells.get(name) or made
-        return found
+def wants(
+    settings: Settings, backbone: Backbone, transform: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Return the taps at which features are asked for, each with its poolings."""
+    del transform
+    return [
+        (tap, pooling_kind(backbone, tap) if pooling == OWN_POOLING else pooling)
+        for pooling in settings.poolings
+        for tap in settings.taps
+    ]
 
 
 def run(trial: Trial) -> Outcome:
@@ -308,13 +179,18 @@ def run(trial: Trial) -> Outcome:
     settings: Settings = trial.settings
     sites = _sites(trial)
     part, warnings = _hold_out(trial, sites[0])
-    work = _Work(trial, sites, part)
-    found: dict[str, list[Found]] = {str(probe): [] for probe in settings.probes}
-    for number in range(len(sites)):
-        for probe in settings.probes:
-            found[probe] += work.search(probe, number)
+    work = Work(
+        settings,
+        {"protocol": PROTOCOL, "version": VERSION},
+        sites,
+        part,
+        seed=trial.seed,
+        device=resolve_device(trial.extraction.device),
+        fresh=trial.fresh,
+    )
+    found = work.search(settings.probes)
     chosen = {probe: _best(probe, tried) for probe, tried in found.items()}
-    tested = {probe: work.test(probe, one) for probe, one in chosen.items()}
+    tested = work.test(chosen)
     for name, tried in found.items():
         warnings += complaints(name, tried, {**chosen[name], **tested[name]})
     train, test = sites[0].train, sites[0].test
@@ -344,7 +220,7 @@ def run(trial: Trial) -> Outcome:
     )
 
 
-def _sites(trial: Trial) -> list[_Site]:
+def _sites(trial: Trial) -> list[Site]:
     """Return both splits at every tap, pooling and norm."""
     settings: Settings = trial.settings
     for name in ("taps", "poolings"):
@@ -360,7 +236,7 @@ def _sites(trial: Trial) -> list[_Site]:
         taken = trial.features(settings.taps, None if own else kinds)
         for tap, train in taken["train"].items():
             found += [
-                _Site(
+                Site(
                     {"tap": tap, "pooling": train.pooling, "norm": norm},
                     train,
                     taken["test"][tap],
@@ -370,7 +246,7 @@ def _sites(trial: Trial) -> list[_Site]:
     return found
 
 
-def _hold_out(trial: Trial, site: _Site) -> tuple[HeldOut, list[str]]:
+def _hold_out(trial: Trial, site: Site) -> tuple[HeldOut, list[str]]:
     """Number the classes and hold images out; return what to warn of, too."""
     train, test = site.train, site.test
     for features in (train, test):
@@ -383,8 +259,8 @@ def _hold_out(trial: Trial, site: _Site) -> tuple[HeldOut, list[str]]:
     share = trial.settings.share
     part = hold_out(train.targets, train.split, share=share, seed=trial.seed)
     warnings = part.warnings(len(train.classes), test.targets, test.split)
-    if len(part.classes_C) < _TOP:
-        warnings.append(f"top-{_TOP} left out: there are {len(part.classes_C)} classes")
+    if len(part.classes_C) < TOP:
+        warnings.append(f"top-{TOP} left out: there are {len(part.classes_C)} classes")
     return part, warnings
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ __all__ = [
     "BACKENDS",
     "METRICS",
     "Neighbours",
+    "Team",
     "available_backends",
     "class_votes",
     "default_backend",
@@ -61,6 +63,27 @@ BACKENDS = ("faiss", "torch")
 _FEWEST = 32
 # Scores that a torch product makes at a time: 64 MB.
 _PRODUCT = 1 << 24
+
+
+@dataclass(frozen=True)
+class Team:
+    """Say who searches: several processes that hold the same queries and bank.
+
+    Each walks every size-th chunk of the bank. Chunks are the same however many walk
+    them, and so is the result, which every process returns whole.
+
+    Attributes:
+        rank: number of this process.
+        size: of the team.
+        gather: gives what every process has, for arrays of one shape.
+    """
+
+    rank: int
+    size: int
+    gather: Callable[[NDArray[Any]], list[NDArray[Any]]]
+
+
+ALONE = Team(0, 1, lambda array: [array])
 
 # Finds, for the queries it was made for, (costs_qc, positions_qc) of the c best rows of
 # a chunk, in any order; which of equal rows it takes is its own affair.
@@ -103,6 +126,7 @@ def search(
     bank_chunk: int,
     leave_one_out: bool,
     progress: Callable[[int], None] | None = None,
+    team: Team = ALONE,
 ) -> Neighbours:
     """Find the k nearest rows of the bank for every query, exactly.
 
@@ -123,6 +147,7 @@ def search(
         leave_one_out: query i is row i of the bank and must not find itself.
         progress: called now and then with the number of queries just finished; parts
             of the bank count as the like part of the queries.
+        team: the processes that share the work.
 
     Returns:
         Scores and indices. Scores are right to 1e-5 and two backends order neighbours
@@ -150,7 +175,7 @@ def search(
         own_q = np.arange(part.start, part.stop) if leave_one_out else None
         nearest = open_backend(placed)
         keys_qL: Keys = np.full((len(placed), 0), NOBODY)
-        for rows in blocks(count, bank_chunk):
+        for rows in list(blocks(count, bank_chunk))[team.rank :: team.size]:
             chunk = geometry.place32(bank_ND[rows], rows_nD, "bank", rows.start)
             costs, positions = nearest(chunk, min(listed, len(chunk)))
             positions += rows.start
@@ -162,11 +187,28 @@ def search(
             if progress is not None and done > reported:
                 progress(done - reported)
                 reported = done
+        keys_qL = _merge(team, keys_qL, listed)
         keys_qL.sort(axis=1)
-        keys_qk = _first(geometry, query_qD, placed, bank_ND, own_q, keys_qL, k)
+        keys_qk = np.full((-(-len(placed) // team.size) * team.size, k), NOBODY)
+        mine = slice(*(len(keys_qk) * (team.rank + i) // team.size for i in (0, 1)))
+        if len(placed[mine]):
+            keys_qk[mine][: len(placed[mine])] = _first(
+                *(geometry, query_qD[mine], placed[mine], bank_ND),
+                *(None if own_q is None else own_q[mine], keys_qL[mine], k),
+            )
+        keys_qk = np.concatenate(team.gather(keys_qk[mine]))[: len(placed)]
         costs, indices_QK[part] = unpack(keys_qk)
         scores_QK[part] = (-costs).clip(-1, 1) if metric == "cosine" else costs
     return Neighbours(scores_QK, indices_QK)
+
+
+def _merge(team: Team, keys_qL: Keys, listed: int) -> Keys:
+    """Return the best candidates of all processes."""
+    if team.size == 1:
+        return keys_qL
+    lacking = listed - keys_qL.shape[1]
+    padded_qL = np.pad(keys_qL, ((0, 0), (0, lacking)), constant_values=NOBODY)
+    return best(np.concatenate(team.gather(padded_qL), axis=1), listed)
 
 
 def _first(

@@ -18,7 +18,7 @@ from ssl_bench.data.roots import cache_dir
 from ssl_bench.errors import BenchError
 from ssl_bench.features import FeatureStore, transform_facts
 from ssl_bench.files import atomic_write_text
-from ssl_bench.launch import rank
+from ssl_bench.launch import agree, rank, share
 from ssl_bench.progress import note
 from ssl_bench.protocols import Outcome, Trial, is_dense
 from ssl_bench.results.record import Identity, Record, digest
@@ -49,6 +49,7 @@ __all__ = [
     "Request",
     "check_request",
     "evaluate",
+    "finished_record",
     "identify",
     "load_warnings",
     "open_backbone",
@@ -129,7 +130,8 @@ def run_request(
     """Run one planned evaluation, or return the record that the store already has."""
     identity = identify(request, plan)
     evaluation = safe_name(f"{plan.protocol.PROTOCOL}_{plan.dataset_name}")
-    finished = _find(store, identity.key(), plan.name, evaluation)
+    agree(identity.key(), "data, checkpoint and settings")
+    finished = share(_find(store, identity.key(), plan.name, evaluation))
     if finished is not None and not request.rerun:
         _check_finished(request, plan, finished)
         note(f"already evaluated on {finished.started}; --rerun runs it again")
@@ -194,6 +196,20 @@ def run_request(
     return record
 
 
+def finished_record(request: Request, plan: Plan, store: RecordKeeper) -> Record | None:
+    """Return the record of what is planned where the store has it, else None.
+
+    Raises:
+        BenchError: where the record does not say what is asked, and is not to be made
+            again.
+    """
+    evaluation = safe_name(f"{plan.protocol.PROTOCOL}_{plan.dataset_name}")
+    found = _find(store, identify(request, plan).key(), plan.name, evaluation)
+    if found is not None and not request.rerun:
+        _check_finished(request, plan, found)
+    return found
+
+
 def identify(request: Request, plan: Plan) -> Identity:
     """Collect every input that can move the number."""
     backbone = plan.backbone
@@ -227,7 +243,7 @@ def identify(request: Request, plan: Plan) -> Identity:
 def _find(
     store: RecordKeeper | None, key: str, name: str, evaluation: str
 ) -> Record | None:
-    if store is None:
+    if store is None or rank() > 0:
         return None
     return store.find(key, name=name, evaluation=evaluation)
 

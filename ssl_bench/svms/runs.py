@@ -13,6 +13,7 @@ from ssl_bench.cells import Cells
 from ssl_bench.config import plain
 from ssl_bench.data.roots import cache_dir
 from ssl_bench.features import Features, resolve_device
+from ssl_bench.launch import dealt, gather, rank, share
 from ssl_bench.pooling import Site
 from ssl_bench.progress import progress
 from ssl_bench.svms.labels import Place, split_of
@@ -61,8 +62,8 @@ def finish_classes(
 ) -> list[dict[str, Any]]:
     """Return the result of every class, those of an earlier run included.
 
-    Classes are always solved in the same groups, so that a run that was killed ends
-    with the same numbers as one that was not.
+    Classes are always solved in the same groups, so that a run that was killed, or
+    several processes that deal the groups out, end with the same numbers.
 
     Args:
         place: splits and targets.
@@ -84,7 +85,7 @@ def finish_classes(
             "test": place.test.features.fingerprint,
             "seed": seed,
         },
-        fresh=fresh,
+        fresh=fresh and rank() == 0,
     )
     kind = LiblinearMachine if settings.solver == "liblinear" else Machine
     machine = kind(
@@ -95,26 +96,30 @@ def finish_classes(
         device=str(resolve_device(device)),
     )
     total = len(place.train.classes)
-    found = {c: cell for c in range(total) if (cell := cells.get(f"class-{c}"))}
-    groups = [
+    found = share({c: cell for c in range(total) if (cell := cells.get(f"class-{c}"))})
+    missing = [
         group
         for group in groups_of(total, settings.together)
         if not all(c in found for c in group)
     ]
+    groups = dealt(missing)
+    made: dict[int, dict[str, Any]] = {}
 
     with (
         threads_for(len(place.train)),
         progress(f"SVM {place.feature}", total, unit="classes") as advance,
     ):
-        advance(total - sum(map(len, groups)))
+        advance(total - sum(map(len, missing)))
         if groups:
             machine.prepare(test=test)
         for group in groups:
             for c, cell in solve(machine, group).items():
                 if c not in found:
                     cells.put(f"class-{c}", cell)
-                    found[c] = cells.get(f"class-{c}") or cell
+                    made[c] = cells.get(f"class-{c}") or cell
             advance(len(group))
+    for part in gather(made):
+        found.update(part)
     return [found[c] for c in range(total)]
 
 

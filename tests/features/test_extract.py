@@ -129,7 +129,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Break after the second shard of five; the second run computes only the rest."""
-    monkeypatch.setattr("ssl_bench.features.extract._SHARD_IMAGES", 5)
+    monkeypatch.setattr("ssl_bench.features.shards._SHARD_IMAGES", 5)
     whole = extract_features(
         backbone,
         train,
@@ -458,7 +458,7 @@ def test_a_run_goes_on_with_the_batch_that_it_began_with(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("ssl_bench.features.extract._SHARD_IMAGES", 5)
+    monkeypatch.setattr("ssl_bench.features.shards._SHARD_IMAGES", 5)
     from ssl_bench.features.store import ShardWriter
 
     write = ShardWriter.write

@@ -19,9 +19,9 @@ import torch
 torch.set_num_threads(1)
 from ssl_bench import backbones, data
 from ssl_bench.features import Extraction, FeatureStore, extract_features
-from ssl_bench.features import extract, store
+from ssl_bench.features import shards, store
 
-extract._SHARD_IMAGES = 1
+shards._SHARD_IMAGES = 1
 write = store.ShardWriter.write
 log = Path(sys.argv[3])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssl_bench.cli.evaluation import summary
+from ssl_bench.cli.running import summary
 from ssl_bench.results.record import Metric
 
 CHOSEN = "* chosen on the split that is reported"
