@@ -65,6 +65,7 @@ def test_the_recipes_are_these() -> None:
         "coco_R_50_FPN_1x_moco.yaml",
         "coco_R_50_FPN_2x_moco.yaml",
         "coco_R_50_RetinaNet_1x_moco.yaml",
+        "coco_keypoint_rcnn_R_50_FPN_2x_moco.yaml",
         "pascal_voc_R_50_C4_24k_moco.yaml",
     ]
 
@@ -124,13 +125,28 @@ def test_voc_is_trained_on_both_years_and_tested_on_2007() -> None:
     assert found["SOLVER"]["WARMUP_ITERS"] == 100
 
 
-@pytest.mark.parametrize("name", [n for n in RECIPES if n.startswith("coco")])
+@pytest.mark.parametrize("name", [n for n in RECIPES if n.startswith("coco_R")])
 def test_coco_is_2017(name: str) -> None:
     found = recipe(name)
     assert found["DATASETS"]["TRAIN"] == ["coco_2017_train"]
     assert found["DATASETS"]["TEST"] == ["coco_2017_val"]
     assert found["INPUT"]["MIN_SIZE_TRAIN"] == COCO_SIZES
     assert found["INPUT"]["MIN_SIZE_TEST"] == 800
+
+
+def test_keypoints_are_those_of_people() -> None:
+    found = recipe("coco_keypoint_rcnn_R_50_FPN_2x_moco.yaml")
+    model, solver = found["MODEL"], found["SOLVER"]
+    assert model["KEYPOINT_ON"] is True
+    assert model.get("MASK_ON", False) is False
+    assert model["ROI_HEADS"]["NUM_CLASSES"] == 1
+    assert model["ROI_BOX_HEAD"]["SMOOTH_L1_BETA"] == 0.5
+    assert model["RPN"]["POST_NMS_TOPK_TRAIN"] == 1500
+    assert found["DATASETS"]["TRAIN"] == ["keypoints_coco_2017_train"]
+    assert found["DATASETS"]["TEST"] == ["keypoints_coco_2017_val"]
+    assert found["INPUT"]["MIN_SIZE_TRAIN"] == COCO_SIZES
+    assert (solver["STEPS"], solver["MAX_ITER"]) == ([120000, 160000], 180000)
+    assert (solver["IMS_PER_BATCH"], solver["BASE_LR"]) == (16, 0.02)
 
 
 def test_c4_has_the_head_with_the_extra_norm() -> None:
@@ -146,7 +162,9 @@ def test_fpn_has_norms_in_the_pyramid_and_1000_proposals() -> None:
         model = recipe(name)["MODEL"]
         assert model["FPN"]["NORM"] == "SyncBN"
         assert model["RPN"]["PRE_NMS_TOPK_TRAIN"] == 2000
-        for key in ("POST_NMS_TOPK_TRAIN", "PRE_NMS_TOPK_TEST", "POST_NMS_TOPK_TEST"):
+        trained = 1500 if "keypoint" in name else 1000
+        assert model["RPN"]["POST_NMS_TOPK_TRAIN"] == trained
+        for key in ("PRE_NMS_TOPK_TEST", "POST_NMS_TOPK_TEST"):
             assert model["RPN"][key] == 1000
 
 
