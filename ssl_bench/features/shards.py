@@ -10,7 +10,6 @@ Axes: B batch, C channels, H height, W width, N images, D dimensions.
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from ssl_bench.features.extraction import DTYPES, Extraction, resolve_device
 from ssl_bench.features.runner import Runner, true_fp32
 from ssl_bench.features.store import FeatureStore, ShardWriter
 from ssl_bench.launch import (
-    beside,
+    cores,
     dealt,
     gather,
     meet,
@@ -194,8 +193,7 @@ def _workers(how: Extraction, images: int, device: str) -> int:
         return how.workers
     if images <= _FEW_IMAGES:
         return 0
-    cores = max(1, len(os.sched_getaffinity(0)) // beside())
-    return min(cores, 16 if device == "cuda" else 4)
+    return min(cores(), 16 if device == "cuda" else 4)
 
 
 def _has_all(writers: Mapping[str, ShardWriter], shards: int) -> bool:

@@ -52,6 +52,15 @@ def beside() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _started() else 1
 
 
+def cores() -> int:
+    """Return how many cores this process may use beside the others on this machine."""
+    usable = len(os.sched_getaffinity(0))
+    own = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if _started() and own.isdecimal():
+        return max(1, min(usable, int(own)))
+    return max(1, usable // beside())
+
+
 def _started() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
@@ -157,6 +166,8 @@ def together(launcher: str, device: str) -> Iterator[str]:
     try:
         if on_gpu:
             _talk = distributed.new_group(backend="gloo", timeout=_WORK)
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(cores())
         watch.start(gather(socket.gethostname()), gather(os.getpid()))
         yield device
         # Nobody leaves while another one still works and may yet ask or fail.

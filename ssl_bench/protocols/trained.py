@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_bench.cells import Cells
 from ssl_bench.data.roots import cache_dir
 from ssl_bench.features import resolve_device
-from ssl_bench.launch import rank
+from ssl_bench.launch import cores, rank
 from ssl_bench.progress import note
 from ssl_bench.protocols import Outcome, Trial
 from ssl_bench.results.record import Metric
@@ -155,8 +154,7 @@ def _workers(trial: Trial, device: str) -> int:
         return asked
     if len(trial.dataset["train"]) <= _FEW_IMAGES:
         return 0
-    cores = len(os.sched_getaffinity(0))
-    return min(cores, _GPU_WORKERS if device == "cuda" else _WORKERS)
+    return min(cores(), _GPU_WORKERS if device == "cuda" else _WORKERS)
 
 
 def _counts(trial: Trial) -> dict[str, int]:

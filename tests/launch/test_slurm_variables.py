@@ -1,4 +1,4 @@
-"""What Slurm's variables mean to torch.distributed; the values are Slurm's own forms."""
+"""What Slurm's variables mean to torch.distributed, in the forms that Slurm writes."""
 
 from __future__ import annotations
 
