@@ -1,4 +1,4 @@
-"""Put configs and published figures into the wheel; all metadata is in setup.cfg."""
+"""Put configs, suites and published figures into the wheel; metadata: setup.cfg."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 # Folders that stand at the top of the checkout, and their place in the package.
-CARRIED = {"configs": "configs", "results/references": "references"}
+CARRIED = {
+    "configs": "configs",
+    "suites": "suites",
+    "results/references": "references",
+}
 
 
 class BuildWithData(build_py):

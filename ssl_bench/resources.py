@@ -1,7 +1,7 @@
 """Where the files that travel with the package are: in a checkout and in a wheel alike.
 
-In a checkout ``configs/`` and ``results/references/`` stand at the top, where people
-look for them; the wheel carries copies of both inside the package under ``.mim``.
+In a checkout ``configs/``, ``suites/`` and ``results/references/`` stand at the top,
+where people look for them; the wheel carries copies inside the package under ``.mim``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ssl_bench.errors import BenchError, unknown
 _PACKAGE = Path(__file__).resolve().parent
 _PLACES = {
     "configs": (_PACKAGE.parent / "configs", _PACKAGE / ".mim" / "configs"),
+    "suites": (_PACKAGE.parent / "suites", _PACKAGE / ".mim" / "suites"),
     "references": (
         _PACKAGE.parent / "results" / "references",
         _PACKAGE / ".mim" / "references",
@@ -25,7 +26,7 @@ def find_dir(name: str) -> Path:
     """Return the folder of the given kind.
 
     Args:
-        name: ``configs``, ``references`` or ``bundled``.
+        name: ``configs``, ``suites``, ``references`` or ``bundled``.
 
     Raises:
         BenchError: when the installation lacks the folder.

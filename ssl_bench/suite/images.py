@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +14,27 @@ from ssl_bench.data import ImageDataset, transforms
 from ssl_bench.errors import DataError
 from ssl_bench.features import ROLES
 from ssl_bench.protocols import protocols
+
+Opened = dict[tuple[Any, ...], dict[str, ImageDataset]]
+"""Splits by what `open_splits` was asked for."""
+
+_shared: ContextVar[Opened | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def sharing(opened: Opened) -> Iterator[None]:
+    """Let all who open the same data inside get the same splits.
+
+    The list of a million files is read once for all cells of a suite.
+
+    Args:
+        opened: what is open already; it is added to.
+    """
+    token = _shared.set(opened)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 def open_splits(
@@ -30,6 +53,10 @@ def open_splits(
         The bank under ``train``, the queries under ``test``, whatever the data set
         calls its splits.
     """
+    asked = (name, root, limit, seed, several)
+    opened = _shared.get()
+    if opened is not None and asked in opened:
+        return dict(opened[asked])
     kind = data.get_dataset(name, several=several)
     pair = [
         data.open_dataset(name, split, root, several=several) for split in kind.splits
@@ -37,7 +64,10 @@ def open_splits(
     data.check_pair(*pair)
     if limit is not None:
         pair = [split.subset(limit, seed) for split in pair]
-    return dict(zip(ROLES, pair, strict=True))
+    found = dict(zip(ROLES, pair, strict=True))
+    if opened is not None:
+        opened[asked] = dict(found)
+    return found
 
 
 def takes_several(protocol: ModuleType) -> bool:

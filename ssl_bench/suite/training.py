@@ -57,7 +57,7 @@ def plan_training(
             "and leave out --on-bad-image"
         )
     resolve_device(request.extraction.device)
-    path, overrides = Path(), dict(request.options)
+    path, overrides, asked = Path(), dict(request.options), dict(request.options)
     model, chosen = backbone, ""
     if request.config is not None:
         path, chosen, overrides = _named(request.config, overrides)
@@ -85,6 +85,8 @@ def plan_training(
         )
         path = config_names()[chosen]
         config = read_config(path, overrides)
+        if part is not None:
+            del asked["fraction"]  # it has chosen the recipe, which says the same
         wrong = _complaints(config, chosen, name, request)
         if wrong:
             raise ConfigError(wrong)
@@ -97,7 +99,7 @@ def plan_training(
     recipe = Recipe(
         name=chosen,
         config=config,
-        changed=keyed_options(request.options),
+        changed=keyed_options(asked),
         shipped=path == config_names().get(path.stem),
         sweep=_sweep(request, config),
         all_cells=request.grid,
