@@ -155,7 +155,7 @@ def together(launcher: str, device: str) -> Iterator[str]:
         BenchError: when they do not find together, or one of them is lost.
     """
     if launcher == "none":
-        _refuse_strangers()
+        refuse_strangers()
         yield device
         return
     _prepare(launcher)
@@ -182,8 +182,11 @@ def together(launcher: str, device: str) -> Iterator[str]:
         _talk = None
 
 
-def _refuse_strangers() -> None:
+def refuse_strangers(*, shared: bool = True) -> None:
     """Refuse to run the same evaluation several times at once.
+
+    Args:
+        shared: whether the command can share its work.
 
     Raises:
         UsageError: when a launcher started several processes without ``--launcher``.
@@ -194,9 +197,10 @@ def _refuse_strangers() -> None:
     ):
         count = os.environ.get(name, "1")
         if count.isdecimal() and int(count) > 1:
+            how = f"pass --launcher {launcher}, or start one" if shared else "start one"
             raise UsageError(
                 f"{count} processes were started ({name}), each of which would do all "
-                f"the work; pass --launcher {launcher}, or start one"
+                f"the work; {how}"
             )
 
 

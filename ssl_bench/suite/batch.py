@@ -18,6 +18,7 @@ from ssl_bench.config import parse_options
 from ssl_bench.data.roots import cache_dir
 from ssl_bench.errors import BenchError, UsageError
 from ssl_bench.features import resolve_device
+from ssl_bench.launch import refuse_strangers
 from ssl_bench.progress import note
 from ssl_bench.protocols import get_protocol, is_dense, trains
 from ssl_bench.results.schema import safe_name
@@ -297,6 +298,7 @@ def check_base(base: Request) -> None:
         UsageError: with what contradicts itself.
         BenchError: for a device that is not here.
     """
+    refuse_strangers(shared=False)
     check_request(base)
     if base.data_root is not None and base.dataset is None:
         raise UsageError(

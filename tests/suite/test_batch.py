@@ -570,3 +570,11 @@ def test_a_fraction_chooses_the_recipe_and_changes_nothing_in_it(
     assert chosen.config_name.endswith("_10pct")
     assert suite.identify(by_fraction, chosen) == suite.identify(by_name, named)
     assert suite.deviations(by_fraction, chosen) == ()
+
+
+def test_several_processes_would_do_all_the_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main(["run", "--suite", "quick", "--dry-run"]) == 2
+    assert "2 processes were started (WORLD_SIZE)" in capsys.readouterr().err
