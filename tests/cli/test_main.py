@@ -18,6 +18,11 @@ FROZEN = {
     "--launcher", "--cfg-options", "--dry-run", "--json", "--debug", "--check",
     "--help", "--to", "--feature-list",
 }  # fmt: skip
+JOBS = {"--jobs-dir", "--failed"}
+SUBMIT = {
+    "--jobs-dir", "--partition", "--gpus", "--tasks", "--array", "--time",
+    "--cpus-per-task", "--mem", "--account", "--qos", "--sbatch", "--retry", "--again",
+}  # fmt: skip
 
 
 def options(command: str) -> set[str]:
@@ -31,21 +36,32 @@ def test_flags_are_among_the_frozen_ones(command: str) -> None:
     own = {"linear": {"--sweep"}, "semi": {"--grid"}}
     own["import-result"] = {"--protocol", "--config"}
     own["detect"] = own["segment"] = {"--short", "--test-only"}
+    own["run"] = {"--suite"}
+    own["watch"] = {"--suite", "--every", "--until", "--poll", "--once"}
+    own["jobs"] = JOBS
+    own["submit"] = SUBMIT
     assert options(command) <= FROZEN | own.get(command, set())
 
 
 def test_the_evaluation_has_every_flag_that_means_something_by_now() -> None:
-    later = {"--resume", "--deterministic", "--launcher", "--check", "--debug"}
+    later = {"--resume", "--deterministic", "--check", "--debug"}
     assert options("knn") == FROZEN - later - {"--to", "--feature-list"}
     for command in ("svm", "lowshot"):
         assert options(command) == options("knn") | {"--feature-list"}
     trained = options("knn") - {"--features"}
-    trained |= {"--resume", "--deterministic", "--launcher"}
+    trained |= {"--resume", "--deterministic"}
     assert options("finetune") == trained
     assert options("linear") == trained | {"--sweep"}
     assert options("semi") == trained | {"--grid"}
     for command in ("detect", "segment"):
         assert options(command) == trained | {"--short", "--test-only"}
+    alike = options("knn") - {"--cfg-options", "--features", "--launcher"}
+    assert options("run") == alike | {"--suite"}
+    unwatched = {"--pretrain", "--name", "--rerun", "--dry-run", "--json"}
+    own = {"--suite", "--every", "--until", "--poll", "--once"}
+    assert options("watch") == alike - unwatched | own
+    assert options("jobs") == JOBS | {"--json", "--help"}
+    assert options("submit") == SUBMIT | {"--dry-run", "--json", "--help"}
 
 
 @pytest.mark.parametrize("command", cli.commands())
@@ -63,8 +79,8 @@ def test_help_of_every_command(
 def test_the_commands_are_those_that_work() -> None:
     assert list(cli.commands()) == [
         "demo", "detect", "doctor", "extract", "features", "finetune",
-        "import-result", "inspect", "knn", "linear",
-        "lowshot", "probe", "segment", "semi", "svm", "table",
+        "import-result", "inspect", "jobs", "knn", "linear", "lowshot", "probe", "run",
+        "segment", "semi", "submit", "svm", "table", "watch",
     ]  # fmt: skip
 
 

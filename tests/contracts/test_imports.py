@@ -18,6 +18,7 @@ FLOORS = {
     "cli": 5,
     "__main__": 5,
     "suite": 4,
+    "jobs": 4,
     "demo": 4,
     "doctor": 4,
     "results.store": 4,
@@ -27,10 +28,12 @@ FLOORS = {
     "protocols": 3,
     "features": 2,
     "svms": 2,
+    "probes": 2,
     "training": 2,
     "openmmlab": 2,
     "cells": 1,
     "launch": 1,
+    "locks": 1,
     "checkpoints": 1,
     "backbones": 1,
     "data": 1,
@@ -55,7 +58,9 @@ BESIDE = {
     ("results.schema", "results.record"),
     ("__main__", "cli"),
     ("svms", "features"),
+    ("probes", "features"),
     ("openmmlab", "training"),
+    ("jobs", "suite"),  # a suite file says which cells are submitted
 }
 
 
@@ -130,6 +135,9 @@ def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
         if library == "sklearn":
             where = ("data.digits", "data.folds")  # where a split is drawn
             assert room == "solvers" or module in where, module
+        if library == "submitit":
+            assert room == "jobs", f"{module} imports {library}"
+            assert not top, f"{module} imports {library} before it is needed"
         if library in ("mmdet", "mmseg", "mmcv"):
             assert room == "openmmlab", f"{module} imports {library}"
 
