@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,12 @@ from ssl_bench.errors import BenchError
 def temporary_sibling(path: Path) -> Path:
     """Return the hidden name in the same folder under which ``path`` is written.
 
-    The native thread id is the process id in the main thread, and keeps two threads
-    of one process from writing into the same temporary file.
+    The native thread id is the process id in the main thread, and keeps two threads of
+    one process from writing into the same temporary file; the machine's name keeps two
+    machines that share the folder from it.
     """
-    return path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
+    who = f"{socket.gethostname()[:40]}-{threading.get_native_id()}"
+    return path.with_name(f".{path.name}.{who}.tmp")
 
 
 @contextlib.contextmanager
@@ -111,8 +114,8 @@ def check_writable(folder: Path) -> None:
     Raises:
         BenchError: if the folder cannot be made or written.
     """
-    probe = folder / f".writable-{os.getpid()}"
+    probe = folder / f".writable-{socket.gethostname()[:40]}-{os.getpid()}"
     with _writing(folder, probe):
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -30,7 +31,8 @@ def test_text_and_bytes_arrive_as_they_are(tmp_path: Path) -> None:
 
 def test_the_temporary_file_lies_hidden_beside_it(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "a.txt") as temporary:
-        assert temporary == tmp_path / f".a.txt.{os.getpid()}.tmp"
+        who = f"{socket.gethostname()[:40]}-{os.getpid()}"
+        assert temporary == tmp_path / f".a.txt.{who}.tmp"
         assert not (tmp_path / "a.txt").exists()
         temporary.write_text("x")
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

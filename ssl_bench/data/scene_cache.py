@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from ssl_bench.data import roots, scenes
 from ssl_bench.errors import DataError
+from ssl_bench.locks import locked
 from ssl_bench.progress import note, progress
 
 NAME = "digit-scenes"
@@ -42,7 +40,7 @@ def ensure(style: str, seed: int = scenes.DEFAULT_SEED) -> Path:
         return place
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / ".lock"):
+        with locked(root / ".lock", "makes the same scenes"):
             if not place.is_dir():
                 _generate(root, style, seed)
     except OSError as error:
@@ -66,10 +64,3 @@ def _generate(root: Path, style: str, seed: int) -> None:
             styles=(style,),
             progress=lambda done, total: advance(1),
         )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-        yield

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ssl_bench.errors import FeatureError
 from ssl_bench.features.features import Features
-from ssl_bench.files import atomic_write, atomic_write_text
+from ssl_bench.features.store import write_array
+from ssl_bench.files import atomic_write_text
 
 ROLES = ("train", "test")
 """The file names' words for the bank and the queries."""
@@ -54,8 +55,7 @@ def write_folder(out: Path, splits: Mapping[str, Mapping[str, Features]]) -> lis
                 ("targets", features.targets),
             ):
                 path = folder / f"{role}_{kind}.npy"
-                with atomic_write(path) as beside, beside.open("wb") as file:
-                    np.save(file, array)
+                write_array(path, array)
                 written.append(path)
     return written
 

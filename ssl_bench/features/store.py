@@ -4,22 +4,20 @@ Under the store's root each key has
 
     <key>/           features.npy, targets.npy, meta.json     existence means complete
     <key>.partial/   plan.json, shard-00000.npy + .json ...   while it is being written
-    <key>.lock       held by the process that writes
+    <key>.lock       held by the process that writes, as `ssl_bench.locks` says
 
 A shard is written beside its name, synced and renamed; the finished folder appears by
-one rename. The lock is the kernel's and belongs to one process, not to the workers that
-it forks, so that it ends with that process.
+one rename.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +25,10 @@ from numpy.typing import NDArray
 from ssl_bench.errors import BenchError, FeatureError
 from ssl_bench.features.features import Features
 from ssl_bench.files import atomic_write, atomic_write_text, check_writable, sync_dir
-from ssl_bench.progress import note
+from ssl_bench.locks import locked
+
+_WRITTEN = 64 << 20
+"""Bytes that are copied at a time."""
 
 STORE_VERSION = 1
 """Part of every key: features written by another layout are never read as ours."""
@@ -88,12 +89,8 @@ class FeatureStore:
             ) from error
         with ExitStack() as stack:
             for key in sorted(keys):
-                file = stack.enter_context((self.root / f"{key}.lock").open("w"))
-                try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    note("waiting for another process that extracts the same features")
-                    fcntl.lockf(file, fcntl.LOCK_EX)
+                lock = self.root / f"{key}.lock"
+                stack.enter_context(locked(lock, "extracts the same features"))
             yield
 
     def remove(self, key: str) -> None:
@@ -140,6 +137,25 @@ class FeatureStore:
         return ShardWriter(self.path(key), plan)
 
 
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write one .npy file, whole or not at all.
+
+    Raises:
+        BenchError: if the folder cannot be written.
+    """
+    rows = max(1, _WRITTEN // max(1, array[:1].nbytes))
+    # Not np.save to the file: on a full disk its C buffer loses the end and is silent.
+    with atomic_write(path) as beside, beside.open("wb") as file:
+        _write_header(file, array.dtype, array.shape)
+        for start in range(0, len(array), rows):
+            file.write(array[start : start + rows].tobytes())
+
+
 def partial_folder(final: Path) -> Path:
     """Return where the shards of a finished folder are while it is being written."""
     return final.with_name(final.name + ".partial")
@@ -182,8 +198,7 @@ class ShardWriter:
             skipped: index in the data set and reason for each that could not.
         """
         path = self._shard(number)
-        with atomic_write(path) as beside, beside.open("wb") as file:
-            np.save(file, np.ascontiguousarray(feats_ND, dtype=np.float32))
+        write_array(path, np.ascontiguousarray(feats_ND, dtype=np.float32))
         notes = {str(index): reason for index, reason in skipped.items()}
         atomic_write_text(path.with_suffix(".json"), json.dumps(notes))
 
@@ -211,10 +226,16 @@ class ShardWriter:
         shutil.rmtree(whole, ignore_errors=True)
         whole.mkdir()
         self._join(whole / "features.npy", shards, len(kept))
-        with atomic_write(whole / "targets.npy") as beside, beside.open("wb") as file:
-            np.save(file, targets[kept])
+        write_array(whole / "targets.npy", targets[kept])
         atomic_write_text(whole / "meta.json", json.dumps(described))
-        whole.rename(self.final)
+        try:
+            whole.rename(self.final)
+        except OSError:
+            if not self.final.is_dir():
+                raise
+            # Of two that did the same, because a suspended one lost its lock, the
+            # first one's stay.
+            shutil.rmtree(whole, ignore_errors=True)
         sync_dir(self.final.parent)
         self.discard()
 
@@ -230,9 +251,8 @@ class ShardWriter:
                 f"in {self.folder}; remove that folder and run again"
             )
         dims = next((shape[1] for shape in blocks if shape[0]), 0)
-        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dims)}
         # Plain writes: a mapped file would end the process when the disk is full.
         with atomic_write(out) as beside, beside.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+            _write_header(file, np.dtype("<f4"), (rows, dims))
             for number in range(shards):
                 file.write(np.load(self._shard(number)).tobytes())

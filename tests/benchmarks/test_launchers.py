@@ -1,63 +1,24 @@
-"""The shell files that a cluster's user launches, run with two processes on the CPU."""
+"""The shell files that a cluster's user launches, run with two processes on the CPU.
+
+Those that begin with ``slurm`` or ``mim_slurm`` run in ``test_slurm_launchers``.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ssl_bench import cli
-from tests.openmmlab import small as dense
-from tests.training import small
+from tests.benchmarks.launched import ROOT, SELFSUP, WORK, Site, check, launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-ROOT = Path(__file__).parents[2]
 FILES = sorted(
     path
     for path in (ROOT / "benchmarks").rglob("*.sh")
     if path.parent.name != "detectron2"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
-def launch(
-    file: str, *words: object, **env: object
-) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "ignore",
-        **{key: str(value) for key, value in env.items()},
-    }
-    return subprocess.run(
-        ["bash", str(ROOT / "benchmarks" / file), *map(str, words)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def record_in(folder: Path) -> dict[str, Any]:
-    (path,) = (folder / "records").rglob("*.json")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -72,47 +33,116 @@ def test_each_is_short_and_says_how_it_is_called(path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_linear_leaves_the_record_of_the_plain_command(tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    small.write_images(images, (6, 6), (3, 2))
-    config = small.write_config(tmp_path / "recipe.py", "linear", epochs=1)
-    shared = ["--arch", small.ARCH, "--dataset", "folder", "--data-root", str(images)]
-    shared += ["--device", "cpu", "--workers", "0"]
-    done = launch(
-        "classification/dist_train_linear.sh",
-        config, "none", *shared,
-        "--results", tmp_path / "two", "--work-dir", tmp_path / "w2",
+def test_every_name_that_users_know_is_there() -> None:
+    frozen = {
+        f"classification/{folder}/{how}_test_{which}_{what}.sh"
+        for folder, which in (("svm_voc07", "svm"), ("knn_imagenet", "knn"))
+        for how in ("dist", "slurm")
+        for what in ("pretrain", "epoch")
+    }
+    trained = {
+        f"classification/{how}_train_{what}.sh"
+        for how in ("dist", "slurm")
+        for what in ("linear", "semi")
+    }
+    dense = {
+        f"{folder}/mim_{how}_{what}.sh"
+        for folder in ("detection", "segmentation")
+        for how in ("dist", "slurm")
+        for what in ("train", "test")
+    }
+    found = {str(path.relative_to(ROOT / "benchmarks")) for path in FILES}
+    assert found == frozen | trained | dense
+
+
+@pytest.mark.parametrize("protocol", ["linear", "semi"])
+def test_training_leaves_the_record_of_the_plain_command(
+    protocol: str, site: Site, tmp_path: Path
+) -> None:
+    config = site.recipes[protocol]
+    found = site.launched(
+        tmp_path,
+        f"classification/dist_train_{protocol}.sh",
+        *(config, "none", "--work-dir", tmp_path / "run"),
+        protocol=protocol,
+        processes=2,
         GPUS=2,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    plain = ["linear", str(config), "--pretrain", "none", *shared]
-    plain += ["--results", str(tmp_path / "one"), "--work-dir", str(tmp_path / "w1")]
-    assert cli.main(plain) == 0
-    one, two = record_in(tmp_path / "one"), record_in(tmp_path / "two")
-    assert one["key"] == two["key"]
-    assert one["metrics"] == two["metrics"]
+    )
+    check(found, site.plain(protocol, str(config), "--pretrain", "none"))
 
 
-def test_segmentation_is_trained_and_then_tested(tmp_path: Path) -> None:
-    scenes = dense.write_scenes(tmp_path / "digit-scenes")
-    shared = ["--arch", dense.ARCH, "--data-root", str(scenes), "--workers", "0"]
-    shared += ["--device", "cpu", "--dataset", "digit-scenes", "--cfg-options"]
-    shared += ["train_dataloader.batch_size=1", "auto_scale_lr.base_batch_size=2"]
-    shared += [f"{key}={value}" for key, value in dense.STEPS.items()]
-    config = "fcn-d8_digit-scenes"
-    done = launch(
-        "segmentation/mim_dist_train.sh",
-        config, "none", 2,
-        "--results", tmp_path / "a", "--work-dir", tmp_path / "w", *shared,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    done = launch(
-        "segmentation/mim_dist_test.sh",
-        config, tmp_path / "w" / "iter_3.pth", 2,
-        "--pretrain", "none", "--results", tmp_path / "b", "--work-dir", tmp_path / "v",
-        *shared,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    trained, tested = record_in(tmp_path / "a"), record_in(tmp_path / "b")
-    assert trained["metrics"] == tested["metrics"]
-    assert trained["environment"]["processes"] == 2
+@pytest.mark.parametrize("protocol", ["knn", "svm"])
+@pytest.mark.parametrize("what", ["pretrain", "epoch"])
+def test_frozen_features_leave_the_record_of_the_plain_command(
+    protocol: str, what: str, site: Site, tmp_path: Path
+) -> None:
+    """The epoch is found where a training run of that config leaves it."""
+    folder = {"knn": "knn_imagenet", "svm": "svm_voc07"}[protocol]
+    features = ["feat4 feat5"] if protocol == "svm" else []
+    where = [2, site.checkpoint] if what == "pretrain" else [3]
+    found = site.launched(
+        tmp_path,
+        f"classification/{folder}/dist_test_{protocol}_{what}.sh",
+        *(SELFSUP, *where, *features),
+        protocol=protocol,
+        processes=2,
+        GPUS=2,
+    )
+    chosen = ("--feature-list", *features) if features else ()
+    check(found, site.plain(protocol, *chosen, "--pretrain", str(site.checkpoint)))
+    kept = site.folder / WORK / folder / "epoch_3"
+    assert list(kept.glob("*.json")), "the work dir is not below the training run's"
+
+
+@pytest.mark.parametrize("protocol", ["detect", "segment"])
+def test_dense_is_trained_and_tested(protocol: str, site: Site, tmp_path: Path) -> None:
+    folder = {"detect": "detection", "segment": "segmentation"}[protocol]
+    config = site.recipes[protocol]
+    model, plain = site.trained(protocol)
+    found = site.launched(
+        tmp_path / "a",
+        f"{folder}/mim_dist_train.sh",
+        *(config, "none", 2, "--work-dir", tmp_path / "w"),
+        protocol=protocol,
+        processes=2,
+    )
+    check(found, plain)
+    found = site.launched(
+        tmp_path / "b",
+        f"{folder}/mim_dist_test.sh",
+        *(config, model, 2, "--pretrain", "none", "--work-dir", tmp_path / "v"),
+        protocol=protocol,
+        processes=2,
+    )
+    assert found["metrics"] == plain["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("file", "before"),
+    [
+        ("knn_imagenet/dist_test_knn_epoch.sh", []),
+        ("knn_imagenet/slurm_test_knn_epoch.sh", ["cpu", "name"]),
+        ("svm_voc07/dist_test_svm_epoch.sh", []),
+        ("svm_voc07/slurm_test_svm_epoch.sh", ["cpu", "name"]),
+    ],
+)
+def test_an_epoch_that_is_not_there_names_those_that_are(
+    file: str, before: list[str], tmp_path: Path
+) -> None:
+    """The config is not there either: only its path is used."""
+    folder = tmp_path / WORK
+    folder.mkdir(parents=True)
+    words = (f"classification/{file}", *before, SELFSUP, 7)
+    done = launch(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        f"error: there is no {WORK}/epoch_7.pth; epochs in {WORK}: none\n"
+    )
+    for epoch in (100, 9, 20):
+        (folder / f"epoch_{epoch}.pth").touch()
+    done = launch(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        f"error: there is no {WORK}/epoch_7.pth; epochs in {WORK}: 9 20 100\n"
+    )
+    assert done.stderr.count("\n") == 1

@@ -57,6 +57,7 @@ BESIDE = {
     ("results.record", "results.schema"),
     ("results.schema", "results.record"),
     ("__main__", "cli"),
+    ("data", "locks"),
     ("svms", "features"),
     ("probes", "features"),
     ("openmmlab", "training"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssl_bench.errors import FeatureError
-from ssl_bench.features import Features, read_folder, write_folder
+from ssl_bench.features import Features, folder, read_folder, write_folder
 
 
 def features(split: str, tap: str = "final", count: int = 4) -> Features:
@@ -105,14 +105,14 @@ def test_a_killed_rewrite_leaves_no_mixture(
 ) -> None:
     old = {r: {"final": features(r)} for r in ("train", "test")}
     write_folder(tmp_path, old)
-    saved = np.save
+    write = folder.write_array
 
-    def stop_at_test(file: object, array: np.ndarray) -> None:
+    def stop_at_test(path: Path, array: np.ndarray) -> None:
         if len(array) == 9:
             raise KeyboardInterrupt
-        saved(file, array)
+        write(path, array)
 
-    monkeypatch.setattr(np, "save", stop_at_test)
+    monkeypatch.setattr(folder, "write_array", stop_at_test)
     new = {
         "train": {"final": features("train", count=5)},
         "test": {"final": features("test", count=9)},

@@ -56,7 +56,7 @@ def finished_files(store: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(store)): path.read_bytes()
         for path in sorted(store.rglob("*"))
-        if path.is_file() and path.suffix != ".lock"
+        if path.is_file() and ".lock" not in path.name
     }
 
 

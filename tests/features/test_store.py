@@ -206,3 +206,16 @@ def test_a_plan_that_is_none_begins_anew(tmp_path: Path, text: str) -> None:
     store.writer("k", PLAN)
     next(tmp_path.rglob("plan.json")).write_text(text)
     assert store.begun(["k"]) is None
+
+
+def test_of_two_that_did_the_same_the_first_ones_stay(tmp_path: Path) -> None:
+    """As when a suspended process lost its lock, and both went on."""
+    store = FeatureStore(tmp_path)
+    fill(store)
+    before = (store.path("k") / "features.npy").stat().st_ino
+    fill(store)
+    found = store.get("k")
+    assert found is not None
+    assert np.array_equal(found.feats_ND, FEATS)
+    assert (store.path("k") / "features.npy").stat().st_ino == before
+    assert [path.name for path in store.root.iterdir()] == ["k"]
