@@ -2,9 +2,11 @@
 
 The same config, model, data and workers, trained for some iterations by mmengine's
 Runner alone, as MMDetection's and MMSegmentation's own scripts build it, and through
-``ssl_bench.openmmlab.run`` with its weights, comparison, step log and bar. Rounds
-alternate; of each the iterations after the first few are timed from the end of one to
-the end of the next, so that loading and every hook count.
+``ssl_bench.openmmlab.run`` with its comparison, step log and bar. Both sides begin with
+the same weights and draw the same flips and boxes, as what is detected costs time; what
+the draws of a step cost is measured by itself. Rounds alternate; of each the iterations
+after the first few are timed from the end of one to the end of the next, so that loading
+and every hook count.
 
 Start-up is the time of a fresh process from its first statement to the end of the first
 iteration, imports included.
@@ -24,6 +26,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 BEGIN = time.perf_counter()
@@ -36,9 +39,10 @@ from mmengine.runner import Runner  # noqa: E402
 from benchmarks.speed import measure  # noqa: E402
 from ssl_bench import suite  # noqa: E402
 from ssl_bench.features import Extraction  # noqa: E402
-from ssl_bench.openmmlab import run, stack  # noqa: E402
+from ssl_bench.openmmlab import gate, run, stack  # noqa: E402
 from ssl_bench.openmmlab.applying import Applied, Facts, apply  # noqa: E402
 from ssl_bench.openmmlab.offered import offer_split  # noqa: E402
+from ssl_bench.training.hooks import DrawByStep  # noqa: E402
 
 CASES = {
     "detect": "mask-rcnn_fpn_digit-scenes",
@@ -61,6 +65,39 @@ class IterationClock(Hook):  # type: ignore[misc]
         """Note the time."""
         del runner, batch_idx, data_batch, outputs
         _STAMPS.append(time.perf_counter())
+
+
+class SameWork(Hook):  # type: ignore[misc]
+    """Give the other side the same work: what is drawn and detected costs time."""
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, backbone: Any) -> None:
+        self.backbone = backbone
+        self.draws = DrawByStep(0)
+
+    def before_train(self, runner: Any) -> None:
+        """Begin with the weights that ours begins with."""
+        gate.place(self.backbone, runner.model)
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Flip, crop and sample boxes as ours does."""
+        self.draws.before_train_iter(runner, batch_idx, data_batch)
+
+
+def seconds_of_draws() -> float:
+    """Return what seeding a step costs, which `SameWork` gives to both sides."""
+    draws, runner = (
+        DrawByStep(0),
+        SimpleNamespace(model=torch.nn.Module(), iter=0, rank=0),
+    )
+    clock = time.perf_counter()
+    for step in range(1000):
+        runner.iter = step
+        draws.before_train_iter(runner, step)
+    return (time.perf_counter() - clock) / 1000
 
 
 def prepared(protocol: str, iterations: int, work_dir: Path) -> tuple[Any, Applied]:
@@ -102,7 +139,9 @@ def bare(protocol: str, iterations: int, work_dir: Path) -> list[float]:
     config.test_dataloader = config.test_cfg = config.test_evaluator = None
     config.experiment_name = f"bare-{time.monotonic_ns()}"
     _STAMPS.clear()
-    Runner.from_cfg(config).train()
+    runner = Runner.from_cfg(config)
+    runner.register_hook(SameWork(plan.backbone))
+    runner.train()
     return spans()
 
 
@@ -173,11 +212,13 @@ def main() -> None:
         report: dict[str, Any] = {
             "what": f"{args.iterations} iterations of 8 images a round, 2 threads",
             "bars": BARS,
+            "draws_of_a_step_s": measure.spread([seconds_of_draws() for _ in range(3)]),
         }
         for protocol in CASES:
             medians: dict[str, list[float]] = {kind: [] for kind in kinds}
             for number in range(args.repeats):
-                for kind, train in kinds.items():
+                turn = list(kinds.items())[:: 1 if number % 2 else -1]
+                for kind, train in turn:
                     place = Path(name) / f"{protocol}-{kind}-{number}"
                     with contextlib.redirect_stdout(io.StringIO()):
                         found = sorted(train(protocol, args.iterations, place))

@@ -3,11 +3,12 @@
     ssl-bench segment
 
 The recipe of VOC 2012 with images in their own size, heads of a quarter of the width,
-five times the learning rate and 2,100 iterations of 8 images (24 passes).
+ten times the learning rate for them, and 1,300 iterations of 8 images (15 passes).
 
-Cost: eleven minutes on two cores.
-Expected: the bundled backbone 75.7 mIoU, random initialisation 72.3: the schedule is
-    long enough to catch up. After half of it (--short 0.5) the bundled one has 33.1.
+Cost: six minutes on two cores.
+Expected: the bundled backbone 69 mIoU, random initialisation 27. At five times the
+    learning rate for all of the network and 2,100 iterations both have more, 76 and 72:
+    random initialisation has caught up.
 Source: the recipe it inherits; schedule and widths are our own.
 """
 
@@ -48,9 +49,9 @@ val_dataloader = dict(
     dataset=dict(_delete_=True, type="BaseSegDataset", pipeline=test_pipeline),
 )
 auto_scale_lr = dict(base_batch_size=8)
-optim_wrapper = dict(optimizer=dict(lr=0.05))
-train_cfg = dict(max_iters=2100, val_interval=2100)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10.0))))
+train_cfg = dict(max_iters=1300, val_interval=1300)
 param_scheduler = [
-    dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=2100, by_epoch=False)
+    dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=1300, by_epoch=False)
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=420))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=260))

@@ -16,6 +16,8 @@ examples:
   ssl-bench knn --pretrain ckpt.pth --dataset folder --data-root photos
   ssl-bench knn --pretrain none --arch resnet50 --dataset cifar10
   ssl-bench knn --features DIR --cfg-options settings.topk=1,5
+  torchrun --nproc_per_node=8 -m ssl_bench knn --pretrain ckpt.pth \\
+      --launcher pytorch
 """
 
 

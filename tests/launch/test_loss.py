@@ -158,3 +158,35 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
     assert code == 1
     assert f"127.0.0.1 port {port} is taken by another program" in err
     assert "set MASTER_PORT" in err
+
+
+def test_a_full_disk_of_one_is_said_and_leaves_nothing_half(tmp_path: Path) -> None:
+    script = """
+    import os, resource, signal
+    from ssl_bench.cli import main
+    from ssl_bench.features import shards
+
+    shards._SHARD_IMAGES = 1
+    if os.environ["RANK"] == "1":
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+    sys.exit(main(sys.argv[1:]))
+    """
+    root = small.write_images(tmp_path / "images", (9, 8, 7), (5, 4, 3))
+    cache = tmp_path / "cache"
+    line = words(root, tmp_path / "out", "--cfg-options", "settings.topk=1")
+    done = crew.finish(
+        crew.begin(script, 2, *line, environment={"SSL_BENCH_CACHE": str(cache)})
+    )
+    assert [code for code, _, _ in done] == [1, 1]
+    said = "".join(err for _, _, err in done)
+    assert "cannot write" in said
+    assert "process 1 (" in done[0][2]
+    assert "Traceback" not in said
+    assert not list(cache.rglob("*.tmp"))
+    # The same command, with room on the disk, goes on and leaves the record of one.
+    done = crew.finish(
+        crew.begin(RUN, 2, *line, environment={"SSL_BENCH_CACHE": str(cache)})
+    )
+    assert [code for code, _, _ in done] == [0, 0]
+    assert len(list((tmp_path / "out").rglob("*.json"))) == 1

@@ -255,7 +255,7 @@ def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "two" / "found.json").read_text())
     # One image of each of two processes is the recipe's batch: nothing is scaled.
-    assert (found["processes"], found["batch"], found["lr"]) == (2, 2, 0.05)
+    assert (found["processes"], found["batch"], found["lr"]) == (2, 2, 0.01)
     assert 0 <= found["mIoU"] <= 100
     assert len(steps(tmp_path / "two")) == 3
 
