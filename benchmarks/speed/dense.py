@@ -3,10 +3,12 @@
 The same config, model, data and workers, trained for some iterations by mmengine's
 Runner alone, as MMDetection's and MMSegmentation's own scripts build it, and through
 ``ssl_bench.openmmlab.run`` with its comparison, step log and bar. Both sides begin with
-the same weights and draw the same flips and boxes, as what is detected costs time; what
-the draws of a step cost is measured by itself. Rounds alternate; of each the iterations
-after the first few are timed from the end of one to the end of the next, so that loading
-and every hook count.
+the same weights and draw the same flips and boxes, as what is detected costs time.
+Rounds alternate; of each the iterations after the first few are timed from the end of
+one to the end of the next, so that loading and every hook count.
+
+Rounds on a shared machine differ by more than the bar. What ours does more is hooks, so
+the seconds spent inside of them are measured as well.
 
 Start-up is the time of a fresh process from its first statement to the end of the first
 iteration, imports included.
@@ -25,8 +27,8 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 BEGIN = time.perf_counter()
@@ -42,7 +44,7 @@ from ssl_bench.features import Extraction  # noqa: E402
 from ssl_bench.openmmlab import gate, run, stack  # noqa: E402
 from ssl_bench.openmmlab.applying import Applied, Facts, apply  # noqa: E402
 from ssl_bench.openmmlab.offered import offer_split  # noqa: E402
-from ssl_bench.training.hooks import DrawByStep  # noqa: E402
+from ssl_bench.training.hooks import Bar, DrawByStep, StepLog  # noqa: E402
 
 CASES = {
     "detect": "mask-rcnn_fpn_digit-scenes",
@@ -87,17 +89,36 @@ class SameWork(Hook):  # type: ignore[misc]
         self.draws.before_train_iter(runner, batch_idx, data_batch)
 
 
-def seconds_of_draws() -> float:
-    """Return what seeding a step costs, which `SameWork` gives to both sides."""
-    draws, runner = (
-        DrawByStep(0),
-        SimpleNamespace(model=torch.nn.Module(), iter=0, rank=0),
-    )
-    clock = time.perf_counter()
-    for step in range(1000):
-        runner.iter = step
-        draws.before_train_iter(runner, step)
-    return (time.perf_counter() - clock) / 1000
+@contextlib.contextmanager
+def timed_hooks() -> Iterator[list[float]]:
+    """Collect the seconds of every call of our hooks around an iteration."""
+    spent: list[float] = []
+    before = []
+    for kind in (
+        DrawByStep,
+        StepLog,
+        Bar,
+        run.PlaceWeights,
+        run.KeepMetrics,
+        run.StopAtNan,
+    ):
+        for name in ("before_train_iter", "after_train_iter"):
+            own = kind.__dict__.get(name)
+            if own is None:
+                continue
+
+            def timed(*args: Any, _own: Any = own, **named: Any) -> None:
+                clock = time.perf_counter()
+                _own(*args, **named)
+                spent.append(time.perf_counter() - clock)
+
+            before.append((kind, name, own))
+            setattr(kind, name, timed)
+    try:
+        yield spent
+    finally:
+        for kind, name, own in before:
+            setattr(kind, name, own)
 
 
 def prepared(protocol: str, iterations: int, work_dir: Path) -> tuple[Any, Applied]:
@@ -212,17 +233,23 @@ def main() -> None:
         report: dict[str, Any] = {
             "what": f"{args.iterations} iterations of 8 images a round, 2 threads",
             "bars": BARS,
-            "draws_of_a_step_s": measure.spread([seconds_of_draws() for _ in range(3)]),
         }
         for protocol in CASES:
             medians: dict[str, list[float]] = {kind: [] for kind in kinds}
+            hooks: list[float] = []
             for number in range(args.repeats):
                 turn = list(kinds.items())[:: 1 if number % 2 else -1]
                 for kind, train in turn:
                     place = Path(name) / f"{protocol}-{kind}-{number}"
-                    with contextlib.redirect_stdout(io.StringIO()):
+                    with (
+                        contextlib.redirect_stdout(io.StringIO()),
+                        timed_hooks() as spent,
+                    ):
                         found = sorted(train(protocol, args.iterations, place))
                     medians[kind].append(found[len(found) // 2])
+                    if kind == "ours":
+                        share = sum(spent) / args.iterations / medians[kind][-1]
+                        hooks.append(100 * share)
                 print(protocol, {k: round(v[-1], 4) for k, v in medians.items()})
             pairs = zip(medians["ours"], medians["bare"], strict=True)
             begun = {
@@ -233,6 +260,7 @@ def main() -> None:
                 "overhead_percent": measure.spread(
                     [100 * (o / b - 1) for o, b in pairs]
                 ),
+                "hooks_percent": measure.spread(hooks),
                 "iteration_s": {k: measure.spread(v) for k, v in medians.items()},
                 "start_up_s": {k: measure.spread(v) for k, v in begun.items()},
             }
