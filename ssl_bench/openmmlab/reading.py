@@ -81,6 +81,7 @@ def read_recipe(path: Path, options: Mapping[str, Any]) -> Any:
 
 def complaints(config: Any, where: str, protocol: str) -> list[str]:
     """Return what is wrong with the keys that are ours, and what is missing."""
+    import mmengine.optim  # noqa: F401 - fills the registry
     from mmengine.registry import OPTIMIZERS
 
     found = []
