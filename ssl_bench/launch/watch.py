@@ -78,19 +78,23 @@ class Watch:
             self._said.wait(_FOUND_OUT)
             text = self._sentence() or "one of the processes was lost"
             self._ended.set()
+            self._linger()
             raise BenchError(f"{text}; this process ends, too") from error
         self._ended.set()
         text = " ".join(str(error).split()) or type(error).__name__
         first = self._say(f"failed: {text}", self._rank)
-        if self._rank == 0:
-            # Where this process keeps the store, the others shall still read it.
-            time.sleep(3 * _BEAT)
+        self._linger()
         if (
             isinstance(error, BenchError)
             and first
             and first.endswith(f"failed: {text}")
         ):
             raise SystemExit(error.exit_code) from error
+
+    def _linger(self) -> None:
+        """Let the others read the store first, where this process may keep it."""
+        if self._rank == 0:
+            time.sleep(4 * _BEAT)
 
     def _say(self, what: str, rank: int) -> str:
         """Write why all have to end; return what another one has said before."""
@@ -160,6 +164,7 @@ class Watch:
         self._said.set()
         if self._ended.wait(2 * _BEAT):
             return
+        self._linger()
         note(f"ssl-bench: error: {text}; process {self._rank} ends, too", always=True)
         os._exit(1)
 
